@@ -20,7 +20,9 @@ from ..viz.images import Examples
 from .app import print_result
 
 NAMES = ", ".join(BUILTIN)
-SOURCE_HELP = f"a folder, a zip, an image, a .npy, .npz or IDX file, .tar shards, Parquet, or a name: {NAMES}"
+SOURCE_HELP = (
+    f"a folder, a zip, an image, a .npy, .npz or IDX file, .tar shards, Parquet, hf:USER/NAME, or a name: {NAMES}"
+)
 PRIOR_HELP = (
     "standard, the model's own, or one fitted to its codes: best (the default where any is), gaussian, mixture, flow"
 )

@@ -24,6 +24,7 @@ from .containers import from_object
 from .crop import background_note, crop_dataset, is_on_background, lay_on_background
 from .dataset import CHANNELS, Dataset, chunks, class_counts, convert_channels, split_dataset
 from .folder import MixedSizesError, load_folder
+from .hub import find_hub_files, is_hub_name
 from .label_tables import suggest_source
 from .layout import find_domains
 from .listing import may_hold_images, path_mode
@@ -71,8 +72,9 @@ def load(source: Source, options: DataOptions | None = None, *, progress: Progre
     """The dataset that a source names; of one that does not fit in memory a sample of it.
 
     A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
-    .npz:NAME for one of its arrays) or IDX file, WebDataset's shards or Parquet files (`find_shards`), an array, a
-    tensor, a Dataset, or what `from_object` reads: lists of images, PyTorch's data sets and tables of pandas.
+    .npz:NAME for one of its arrays) or IDX file, WebDataset's shards or Parquet files (`find_shards`), hf:USER/NAME on
+    the Hugging Face Hub, an array, a tensor, a Dataset, or what `from_object` reads: lists of images, PyTorch's data
+    sets and tables of pandas.
     `progress(n, total)` is called while images are read.  Raises UserError where the source cannot be used, with what
     to do about it.
     """
@@ -252,8 +254,8 @@ def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options:
 
 
 def names_shards(source: str) -> bool:
-    """Whether a source names WebDataset's shards or Parquet files."""
-    return source not in BUILTIN and is_shards(source)
+    """Whether a source names WebDataset's shards or Parquet files, also those of a data set on the Hub."""
+    return source not in BUILTIN and (is_hub_name(source) or is_shards(source))
 
 
 def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:
@@ -283,9 +285,9 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
 
 def load_shards(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:
     """The examples of a split of WebDataset's shards or Parquet files."""
-    files = find_shards(source, options.split)
     if options.crop == "tiles":
         raise UserError(f"{source}: each image in shards and Parquet files is one example: leave out crop=tiles")
+    files = (find_hub_files if is_hub_name(source) else find_shards)(source, options.split)
     if files.files[0].suffix.lower() == PARQUET:
         from .parquet import open_parquet
 
@@ -296,7 +298,7 @@ def load_shards(source: str, options: DataOptions, progress: Progress) -> Datase
 __all__ = [
     "BUILTIN", "CHANNELS", "Data", "DataOptions", "DataStream", "Dataset", "DomainPair", "MissingSplitError",
     "MixedSizesError", "PairStream", "Progress", "Scaling", "ShardStream", "Source", "Sources", "Stream",
-    "StreamedDataset", "as_measured", "check_depth", "chunks", "class_counts", "fit_scaling", "from_array", "load",
-    "load_all", "load_or_stream", "make_stream", "may_hold_images", "names_shards", "pair_warnings", "resolve_domains",
-    "resolve_stream", "restore_numbers",
+    "StreamedDataset", "as_measured", "check_depth", "chunks", "class_counts", "fit_scaling", "from_array", "is_hub_name",
+    "load", "load_all", "load_or_stream", "make_stream", "may_hold_images", "names_shards", "pair_warnings",
+    "resolve_domains", "resolve_stream", "restore_numbers",
 ]  # fmt: skip
