@@ -132,9 +132,29 @@ class Endless(IterableDataset[Any]):
             yield X[0]
 
 
+class Lengthless(Dataset[Any]):
+    def __getitem__(self, i: int) -> Any:
+        return X[0]
+
+
+class Infinite(Lengthless):
+    def __len__(self) -> int:
+        raise OverflowError("infinite")
+
+
+def broken(i: int) -> Any:
+    if i < 5:
+        return X[i]
+    raise FileNotFoundError(2, "No such file or directory", "photo5.jpg")
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "loader": (DataLoader(Items(lambda i: X[i])), "has no items by number.*LOADER.dataset"),
     "iterable": (Endless(), "a endless has no items by number|an? endless has no items"),
+    "no length": (Lengthless(), "a lengthless has no length, so nothing says how many examples it has: give it __len"),
+    "infinite": (Infinite(), "a infinite has no length"),
+    "an error of its own": (Items(broken), r"item 5 of that items raises FileNotFoundError: .*'photo5.jpg'"),
+    "a key of its own": (Items(lambda i: {}["image"]), "item 0 of that items raises KeyError: 'image'"),
     "generator": ((x for x in X), "generator has no items by number"),
     "dictionary": ({"x": X}, "a dict is no data source"),
     "one image": (Image.fromarray(X[0]), "that is one image: give a list"),

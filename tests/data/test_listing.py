@@ -11,7 +11,7 @@ from PIL import Image
 
 from ganvas.data import DataOptions, class_counts, load
 from ganvas.data import listing as files
-from ganvas.data.listing import IMAGE_SUFFIXES, RECORD_FILE, list_files
+from ganvas.data.listing import IMAGE_SUFFIXES, RECORD_FILE, list_files, register_heic
 from ganvas.errors import UserError
 from ganvas.inference.translation import translate_files
 from tests.support.folders import picture
@@ -74,7 +74,8 @@ def test_links_are_translated_under_their_own_names(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "dogs" / "x.png").exists()
 
 
-def test_every_file_is_read_or_named(tmp_path: Path) -> None:
+def test_every_file_is_read_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.data.listing.register_heic", lambda: False)
     data = tmp_path / "photos"
     for name, kind in (("a.png", None), ("b.jfif", "JPEG"), ("c.TGA", "TGA"), ("d.JPE", "JPEG"), ("e.jp2", None),
                        ("f", "JPEG"), ("g", "WEBP"), ("h.dib", "DIB"), ("i", "BMP"), ("j", "GIF"), ("k", "TIFF"),
@@ -84,7 +85,7 @@ def test_every_file_is_read_or_named(tmp_path: Path) -> None:
     assert load(data, ALL).notes == ()
     for name in ("x.HEIC", "y.heic", "notes.txt", "NOTES.TXT", "more.txt", "README", "Thumbs.db", ".hidden.txt"):
         (data / name).write_bytes(b"what is this")
-    left = "6 files left out: 3 .txt, 2 .heic, 1 without suffix; convert HEIC to JPEG or PNG first"
+    left = "6 files left out: 3 .txt, 2 .heic, 1 without suffix; HEIC is read by pillow_heif: pip install"
     (note,) = load(data, ALL).notes
     assert note.startswith(left)
     summary = translate_files(negatives(), data, tmp_path / "out")
@@ -94,8 +95,37 @@ def test_every_file_is_read_or_named(tmp_path: Path) -> None:
         assert image.format == "WEBP"
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "x.heic").write_bytes(b"x")
-    with pytest.raises(UserError, match="holds no images: 1 file left out: 1 .heic; convert HEIC"):
+    with pytest.raises(UserError, match="holds no images: 1 file left out: 1 .heic; HEIC is read by pillow_heif"):
         load(tmp_path / "none")
+
+
+def test_heic_is_read_where_its_library_is_installed(tmp_path: Path) -> None:
+    """Whatever its name; its own orientation is applied once."""
+    heif = pytest.importorskip("pillow_heif")
+    assert register_heic()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    for name, how in (("x.heic", {}), ("y.jpg", {}), ("turned.HEIF", {"exif": exif.tobytes()})):
+        with (tmp_path / name).open("wb") as file:
+            image = Image.fromarray(np.rot90(pixels) if how else pixels)
+            image.save(file, "HEIF", quality=-1, chroma="444", matrix_coefficients=0, **how)
+    data = load(tmp_path, ALL)
+    assert data.files == ("turned.HEIF", "x.heic", "y.jpg")
+    assert all(np.array_equal(x.permute(1, 2, 0).numpy(), pixels) for x in data.x)
+    deep = heif.from_bytes("RGB;16", (48, 64), (pixels.astype(np.uint16) * 257).tobytes())
+    deep.save(tmp_path / "x.heic")
+    assert "of 1 image with more than 8 bits a channel, 8 were read" in load(tmp_path, ALL).notes
+
+
+def test_heic_without_its_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("listing", "images"):
+        monkeypatch.setattr(f"ganvas.data.{module}.register_heic", lambda: False)
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
+    for name in ("x.heic", "x.jpg"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+        with pytest.raises(UserError, match=r'HEIC is read by pillow_heif: pip install "ganvas\[heic\]"'):
+            load(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))

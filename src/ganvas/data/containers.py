@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .arrays import from_array, to_numpy
 from .crop import background_note, crop_images, is_on_background, lay_on_background, tiles_note, too_small
 from .dataset import CHANNELS, Dataset, convert_channels
@@ -41,15 +42,24 @@ def from_object(source: Any, options: DataOptions) -> Dataset:
         raise UserError("that is one image: give a list of images")
     if isinstance(source, Mapping):
         raise UserError(f"a {name} is no data source: give ganvas.from_array(images, labels)")
-    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+    if not (has_length(source) and hasattr(source, "__getitem__")):
         is_loader = getattr(source, "dataset", None) is not None
         if not is_loader and not isinstance(source, Iterable):
+            if hasattr(source, "__getitem__"):
+                raise UserError(f"a {name} has no length, so nothing says how many examples it has: give it __len__")
             raise UserError(f"a {name} is no data source: give a path, a name, an array, or a data set")
         how = "give its data set, LOADER.dataset" if is_loader else "give a list or an array of the examples"
         raise UserError(f"a {name} has no items by number, so nothing says which examples it has: {how}")
     if not len(source):
         raise UserError(f"that {name} is empty: give one example or more")
     return from_items(source, name, options)
+
+
+def has_length(source: Any) -> bool:
+    """Whether something has a finite length; whatever its own code raises, it has none."""
+    with suppress(Exception):
+        return len(source) >= 0
+    return False
 
 
 def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
@@ -138,9 +148,11 @@ def read_item(source: Any, i: int, name: str) -> tuple[Any, Any]:
     """The image of an item, and its label as a number, a text or a list, or None."""
     try:
         entry = source[i]
-    except (IndexError, KeyError) as error:
+    except IndexError as error:
         what = f"that {name} has a length of {len(source)}, but no item {i} ({type(error).__name__})"
         raise UserError(f"{what}: examples are read by their numbers, from 0") from error
+    except Exception as error:  # whatever the data set's own code raises
+        raise UserError(f"item {i} of that {name} raises {type(error).__name__}: {first_line(error)}") from error
     image, label, item = entry, None, f"item {i} of that {name}"
     if isinstance(entry, Mapping):
         image, label = (next((entry[k] for k in keys if k in entry), None) for keys in (IMAGE_KEYS, LABEL_KEYS))

@@ -89,7 +89,7 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
     if images.bounds and not images.is_deep and (n_unmapped := sum(info.stats is None for info in infos)):
         yield unmapped_note(n_unmapped)
     if n_lost := sum(info.has_more_bits for info in infos):
-        yield f"of {pluralize(n_lost, 'image')} with 16 bits a channel, 8 bits were read"
+        yield f"of {pluralize(n_lost, 'image')} with more than 8 bits a channel, 8 were read"
     several = [info.pages for info in infos if info.pages > 1]
     if several and options.pages != "all":
         have, each = ("file has", "it") if len(several) == 1 else ("files have", "each")

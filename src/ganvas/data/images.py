@@ -1,5 +1,6 @@
 """Image files, decoded in parallel, to the bytes or the numbers that a dataset holds."""
 
+import re
 import threading
 import warnings
 from collections import Counter
@@ -22,7 +23,7 @@ from .array_files import MAX_DEFLATE_RATIO
 from .crop import crop_images, is_on_background, lay_on_background, too_small
 from .dataset import CHANNELS, convert_channels
 from .depth import OPAQUE
-from .listing import IMAGE_SUFFIXES, File
+from .listing import HEIC_REMEDY, IMAGE_SUFFIXES, File, register_heic
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
 from .pixels import Pixels, has_more_levels, read_pixels
@@ -303,6 +304,8 @@ def unreadable_reason(error: Exception, file: File) -> str:
     """Why a file could not be read, without its folder."""
     if isinstance(error, PermissionError):
         return f"cannot be read ({error_reason(error)})"
+    if isinstance(error, UnidentifiedImageError) and not register_heic() and is_heic(file):
+        return f"{file.name} is HEIC inside; {HEIC_REMEDY}"
     if isinstance(error, UnidentifiedImageError):
         return f"cannot identify image file '{file.name}'"
     if isinstance(error, Image.DecompressionBombError):  # of a stream: what is read whole has `check_decodable`
@@ -311,9 +314,15 @@ def unreadable_reason(error: Exception, file: File) -> str:
     return message.replace(path, file.name).replace(repr(path)[1:-1], file.name) or type(error).__name__
 
 
+def is_heic(file: File) -> bool:
+    """Whether a file, whatever its name, begins like HEIC."""
+    return re.match(rb"....ftyp(hei[cxms]|hev[cxms]|mif1)", file.read(16), re.DOTALL) is not None
+
+
 def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int, str]:
     """The numbers of an image, how many images its file has, and its format; large ones one after the other."""
     content = page.file.content()
+    register_heic()  # files with other suffixes may be such
     with Image.open(content) as image:
         n_pages = count_images(image)
         image.seek(page.number)

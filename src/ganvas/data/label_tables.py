@@ -17,7 +17,18 @@ from typing import Any
 
 from ..io.text import is_number
 from .layout import Layout, Place, count_folders
-from .listing import ARCHIVES, IMAGE_SUFFIXES, READ_ERRORS, File, Listing, is_image, join_names, pluralize
+from .listing import (
+    ARCHIVES,
+    HEIC_REMEDY,
+    HEIC_SUFFIXES,
+    IMAGE_SUFFIXES,
+    READ_ERRORS,
+    File,
+    Listing,
+    is_image,
+    join_names,
+    pluralize,
+)
 
 TABLE_PATTERN = re.compile(r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.I)
 """how files are called in which labels are looked for"""
@@ -212,6 +223,8 @@ def suggest_source(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in ARCHIVES:
         return "unpack it first, and give the folder, or make a zip of it"
+    if suffix in HEIC_SUFFIXES:
+        return HEIC_REMEDY
     siblings = path.parent.iterdir() if TABLE_PATTERN.fullmatch(path.name) else ()
     if any(is_image(File((p.name,), p)) for p in siblings if p.is_file()):
         return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from gzip import BadGzipFile
 from hashlib import blake2b, file_digest
 from io import BytesIO
@@ -29,6 +30,7 @@ SIGNATURES = (
 )  # fmt: skip
 """what files of these formats begin with; a TGA has nothing of the kind"""
 HEIC_SUFFIXES = {".heic", ".heif"}
+HEIC_REMEDY = 'HEIC is read by pillow_heif: pip install "ganvas[heic]", or convert it to JPEG or PNG'
 RECORD_FILE = ".ganvas.json"
 """in a folder of translations: the weights that they are by, their domain, and which files they are"""
 SHEET_PATTERN = re.compile(r"-contact-sheet(-\d+)?\.png$")  # names of the contact sheets that `ganvas data` draws
@@ -119,7 +121,7 @@ class Listing:
         what = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
         note = f"{pluralize(kinds.total(), 'file')} left out: {what}"
         if HEIC_SUFFIXES & kinds.keys():
-            note += "; convert HEIC to JPEG or PNG first, for example with heif-convert or ImageMagick"
+            note += f"; {HEIC_REMEDY}"
         return [note] if kinds else []
 
 
@@ -293,12 +295,25 @@ def recorded_files(record: File) -> set[tuple[str, ...]] | None:
 
 def is_image(file: File) -> bool:
     """Whether a file is an image by its suffix; one without any by how it begins."""
+    if file.suffix in HEIC_SUFFIXES:
+        return register_heic()
     if file.suffix:
         return file.suffix in IMAGE_SUFFIXES
     with suppress(*READ_ERRORS):
         begins = file.read(16)
         return any(re.match(signature, begins, re.DOTALL) for signature in SIGNATURES)
     return False
+
+
+@cache
+def register_heic() -> bool:
+    """Whether Pillow reads HEIC, which it is told here by a library of its own, if that is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 def is_ignored(name: str) -> bool:
