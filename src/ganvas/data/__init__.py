@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from .folder import MixedSizesError, load_folder
 from .hub import find_hub_files, is_hub_name
 from .label_tables import suggest_source
 from .layout import find_domains
-from .listing import may_hold_images, path_mode
+from .listing import may_hold_images, near_path, path_mode
+from .memory import check_memory
 from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DomainPair, PairStream, pair_warnings
 from .quantization import normalize_range, read_bounds
@@ -129,11 +131,13 @@ def select_examples(dataset: Dataset, options: DataOptions) -> Dataset:
 
 
 def check_crop(options: DataOptions) -> None:
-    """UserError for options that need another, or that contradict each other."""
+    """UserError for options that need another, that contradict each other, or that no memory can follow."""
     if options.crop not in (None, "center") and options.size is None:
         raise UserError(f"crop={options.crop} needs to know the size: give one, e.g. size=64")
     if options.background is not None and options.channels == 4:
         raise UserError("background makes images with alpha RGB, and channels=4 makes all RGBA: leave out one of them")
+    if options.image_size:
+        check_memory(prod(options.image_size) * 3 * 4, f"an image of size={options.size}", "ask for a smaller `size`")
 
 
 def check_stream(dataset: StreamedDataset, options: DataOptions) -> StreamedDataset:
@@ -270,8 +274,7 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
     path = Path(file).expanduser()
     mode = path_mode(path)
     if mode is None:
-        hint = did_you_mean(source, BUILTIN)
-        raise UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
+        raise missing_source(source, path)
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise UserError(f"{path} is no regular file (a pipe, a socket or a device): give a folder or a file")
     try:
@@ -281,6 +284,21 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
         raise UserError(f"{path} is no data source: {suggest_source(path)}")
     except PermissionError as error:
         raise UserError(f"{error.filename or path} cannot be read ({error_reason(error)})") from error
+
+
+def missing_source(source: str, path: Path) -> UserError:
+    """What to say of a source that is not there."""
+    if "://" in source:
+        how = (
+            "give hf:USER/NAME"
+            if "huggingface.co/datasets/" in source
+            else "download it, and give the file or a folder"
+        )
+        return UserError(f"{source} is an address, and data are read from this machine: {how}")
+    if path.is_symlink():
+        return UserError(f"{path} is a link that leads nowhere: give a folder or a file")
+    hint = did_you_mean(source, BUILTIN) or near_path(path)
+    return UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
 
 
 def load_shards(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:

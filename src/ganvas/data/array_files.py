@@ -181,8 +181,11 @@ def read_member(archive: ZipFile, name: str, path: Path) -> np.ndarray:
 
 def read_npy(file: IO[bytes] | BufferedIOBase, size: int, name: str) -> np.ndarray:
     """The array in a file of so many bytes; ValueError where it is damaged, UserError for Python objects."""
-    is_first_version = npy_format.read_magic(file) == (1, 0)
-    read_header = npy_format.read_array_header_1_0 if is_first_version else npy_format.read_array_header_2_0
+    version = npy_format.read_magic(file)
+    if version > (3, 0):
+        what = f"{name} is of version {version[0]}.{version[1]} of NumPy's format, newer than 3.0"
+        raise UserError(f"{what}: save it by numpy.save as numbers of a common type")
+    read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, _, dtype = read_header(file, MAX_HEADER_BYTES)
     if dtype.hasobject:
         raise UserError(f"{name} holds Python objects, which Ganvas never unpickles: save plain number arrays")

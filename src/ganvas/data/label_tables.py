@@ -32,6 +32,15 @@ from .listing import (
 
 TABLE_PATTERN = re.compile(r"(.*labels?|metadata|annotations?|dataset|train|index)\.(csv|tsv|json|jsonl)$", re.I)
 """how files are called in which labels are looked for"""
+OTHER_KINDS = {
+    (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg"):
+        "it is a video: make images of its frames, e.g. ffmpeg -i {name} frames/%06d.png, and give their folder",
+    (".pkl", ".pickle", ".joblib", ".pt", ".pth"):
+        "it is a pickle, which Ganvas never loads: save its arrays by numpy.savez",
+    (".xlsx", ".xls", ".ods"): "it is a spreadsheet: save its numbers by numpy.save",
+    (".pdf", ".svg"): "it has no pixels: make images of its pages, and give their folder",
+}  # fmt: skip
+"""what to do with files that others might take for data, by their suffixes"""
 STYLEGAN_TABLE = "dataset.json"
 OTHER_TABLES = {".csv", ".tsv", ".json", ".jsonl", ".parquet"}  # suffixes of other files that may hold labels
 PATH_COLUMNS = (
@@ -225,6 +234,8 @@ def suggest_source(path: Path) -> str:
         return "unpack it first, and give the folder, or make a zip of it"
     if suffix in HEIC_SUFFIXES:
         return HEIC_REMEDY
+    if advice := next((advice for suffixes, advice in OTHER_KINDS.items() if suffix in suffixes), ""):
+        return advice.format(name=path.name)
     siblings = path.parent.iterdir() if TABLE_PATTERN.fullmatch(path.name) else ()
     if any(is_image(File((p.name,), p)) for p in siblings if p.is_file()):
         return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
@@ -232,7 +243,7 @@ def suggest_source(path: Path) -> str:
         return f"if it holds labels of images, give the folder that has both, e.g. {path.parent}"
     if suffix in TABLE_SEPARATORS:
         return table_hint(path)
-    files = "a .npy, .npz, IDX, HDF5, Zarr, NIfTI or DICOM file, .tar shards, Parquet"
+    files = "a .npy, .npz, IDX, HDF5, Zarr, NIfTI or DICOM file, .tar shards, Parquet, hf:USER/NAME"
     return f"give a folder or a zip of images, an image, {files}, or a name"
 
 

@@ -63,7 +63,7 @@ def dataset_name(path: Path) -> str:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, sorted; none where it cannot be read."""
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # a NUL in its name
         return sorted(path for path in folder.iterdir() if not is_ignored(path.name) and path.is_dir())
     return []
 

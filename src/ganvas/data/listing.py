@@ -9,10 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from gzip import BadGzipFile
 from hashlib import blake2b, file_digest
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -40,6 +42,7 @@ ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z"
 """archives that must be unpacked first"""
 MAX_FILE_BYTES = 2**27  # bytes of a file in an archive, at most: it is read into memory
 READ_ERRORS = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)  # of a file, and of one in a zip
+MAX_SIBLINGS = 10_000  # names that are compared with a wrong one, at most
 MAX_NAMES = 5  # names in a note, at most
 
 
@@ -64,6 +67,8 @@ class File:
         return "/".join(self.parts)
 
     def read(self, max_bytes: int) -> bytes:
+        if self.member and self.member.flag_bits & 1:
+            raise ValueError("it is encrypted: unzip it first")
         with self.archive.open(self.member) if self.archive and self.member else self.path.open("rb") as file:
             return file.read(max_bytes)
 
@@ -339,6 +344,15 @@ def path_mode(path: Path) -> int | None:
         raise UserError(f"{path} cannot be read ({error_reason(error)})") from error
     except ValueError:  # a NUL in it
         return None
+
+
+def near_path(path: Path) -> str:
+    """' Did you mean "photos"?', of what lies beside a path that is not there; '' where nothing is called alike."""
+    with suppress(OSError, ValueError):
+        names = [entry.name for entry in islice(path.parent.iterdir(), MAX_SIBLINGS) if not is_ignored(entry.name)]
+        for name in get_close_matches(path.name, names, n=1):
+            return f' Did you mean "{path.with_name(name)}"?'
+    return ""
 
 
 def join_names(names: Iterable[str], most: int = MAX_NAMES) -> str:

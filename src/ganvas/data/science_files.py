@@ -99,7 +99,7 @@ def open_zarr(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[st
         with closing(root.store):
             members = dict(root.members(max_depth=None)) if isinstance(root, zarr.Group) else {"array": root}
             arrays = {name: item for name, item in members.items() if isinstance(item, zarr.Array)}
-            names = [name for name, array in arrays.items() if may_be_read(name, array.ndim)]
+            names = [name for name, array in sorted(arrays.items()) if may_be_read(name, array.ndim)]
             yield (lambda name: read_zarr(arrays[name], f"{path}, {name},")), names
 
 
