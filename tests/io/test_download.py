@@ -42,6 +42,7 @@ def test_a_server_that_fails_is_asked_again(
         path = fetch(f"{address}a.gz")
         assert path.read_bytes() == CONTENT
         assert (len(asked), waits) == (3, [1, 2])
+        assert path.stat().st_mode & 0o777 == path.parent.stat().st_mode & 0o666, "others can read a cache of theirs"
         assert capsys.readouterr().err == f"downloading {address}a.gz\n"
         assert fetch(f"{address}a.gz") == path
         assert len(asked) == 3, "what is there is not fetched again"
