@@ -153,7 +153,10 @@ def test_without_a_network_one_sentence_says_what_to_do(
     source: builtin.PublishedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(builtin.PUBLISHED, "mnist", replace(source, mirrors=("http://127.0.0.1:9/",)))
-    with pytest.raises(UserError, match=r"could not be downloaded \(.*no connection\): put train-labels.* `data_dir`"):
+    with pytest.raises(
+        UserError,
+        match=r"could not be downloaded \(.*no connection\): put train-images.* and train-labels.* `data_dir`",
+    ):
         load("mnist")
 
 

@@ -1,7 +1,7 @@
 """The built-in data sets, by name; what is not in the package is read from where it lies, or else downloaded."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import file_digest, sha256
 from importlib.resources import files
@@ -170,8 +170,7 @@ def find_or_download(name: str, split: str, data_dir: str | None) -> Dataset:
         if data_dir:
             how = "without `data_dir` it is looked for in the cache, then downloaded"
             raise UserError(f"{data_dir} has no {name}: looked for {name}.npz and {FILES[split][0]}; {how}")
-        *_, images = (fetch(name, file) for file in reversed(FILES[split]))  # last, for who finds them needs the labels
-        dataset = from_idx(images)
+        dataset = from_idx(fetch(name, FILES[split]))
     return replace(dataset, name=name, classes=source.classes or dataset.classes)
 
 
@@ -190,7 +189,7 @@ def find_cifar10(name: str, split: str, data_dir: str | None) -> Dataset:
         how = "give the path of an unpacked folder instead of the name, or leave out `data_dir` to have it downloaded"
         raise UserError(f"{data_dir} has no {name}: looked for {cifar.BINARY}; {how}")
     options = DataOptions(split="train" if split == "train" else "test")
-    return replace(cifar.load_cifar(list_files(path or fetch(name, cifar.BINARY)), options), name=name)
+    return replace(cifar.load_cifar(list_files(path or fetch(name, [cifar.BINARY])), options), name=name)
 
 
 def checksum(dataset: Dataset) -> str:
@@ -200,11 +199,16 @@ def checksum(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def fetch(name: str, file: str) -> Path:
-    """A file of a published data set in the cache, downloaded if it is not there; UserError where it cannot be had."""
+def fetch(name: str, files: Sequence[str]) -> Path:
+    """The first of these files of a published data set, in the cache; those not there are downloaded.
+
+    The first comes last, since who finds it needs the others.  UserError where one cannot be had.
+    """
     source, folder = PUBLISHED[name], cache_dir() / name
-    how = f"put {file} into {folder}, or say where the data are with `data_dir`"
-    return download(folder / file, source.files[file], [mirror + file for mirror in source.mirrors], name, how)
+    how = f"put {' and '.join(files)} into {folder}, or say where the data are with `data_dir`"
+    for file in reversed(files):
+        download(folder / file, source.files[file], [mirror + file for mirror in source.mirrors], name, how)
+    return folder / files[0]
 
 
 BUILTIN: dict[str, Callable[[str, str, str | None], Dataset]] = {
