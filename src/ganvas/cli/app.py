@@ -28,7 +28,7 @@ ARGUMENT_PATTERN = re.compile(
 formatter: HelpFormatter = HelpFormatter()
 HELP = "Train VAEs and GANs on your data: `ganvas demo`, or `ganvas train vae FOLDER`."
 app: App = App(
-    name="ganvas", version=__version__, help=HELP,
+    name="ganvas", version=__version__, help=HELP, usage="",
     default_parameter=Parameter(negative_iterable=()), help_formatter=formatter, version_format="plaintext",
 )  # fmt: skip
 app["--version"].show = app["--help"].show = False  # the list of commands has to fit a screen
@@ -51,6 +51,7 @@ COMMANDS = {
     "arithmetic": ("explore:arithmetic", "Add the difference of two classes to examples."),
     "runs": ("inspect:runs", "List the runs, how far they are, and their last losses."),
     "data": ("inspect:data", "Report on a data source: duplicates, advice, pictures."),
+    "cache": ("cache:cache", "List images that were decoded once, or remove them."),
     "bench": ("bench:bench_app", "Measure how fast models train here, and how fast they could."),
     "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
 }

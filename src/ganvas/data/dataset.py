@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b, sha256
 from math import ceil
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -121,6 +121,11 @@ class Dataset(InMemory):
 
     def fingerprint(self) -> str:
         """SHA-256 of shape, examples and labels: two datasets with the same one are the same data."""
+        return self.content_hash
+
+    @cached_property
+    def content_hash(self) -> str:
+        """The same, computed once."""
         digest = sha256(str((tuple(self.x.shape), str(self.x.dtype))).encode())
         for chunk in (chunk for part in self.parts for chunk in chunks(part)):
             digest.update(chunk.contiguous().cpu().numpy().data)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,11 +12,12 @@ from ..io.parallel import in_parallel
 from .cifar import is_cifar, load_cifar
 from .crop import background_note, tiles_note
 from .dataset import CHANNELS, Dataset, hash_number, limit_indices, split_indices
+from .decoded import MIN_BYTES, MIN_IMAGES, Decoded, stamp
 from .depth import depth_notes
-from .images import SUPPORTED_FORMATS, ImageBuffer, read_images
-from .label_tables import attach_labels
+from .images import SUPPORTED_FORMATS, ImageBuffer, OpenFile, read_images
+from .label_tables import Labels, attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
-from .listing import File, Listing, is_archive, is_tar, list_files, pluralize
+from .listing import File, Listing, file_stamp, is_archive, is_tar, list_files, pluralize
 from .options import DataOptions, Progress
 from .quantization import ValueStats, mapping_note, rounding_note, unmapped_note
 
@@ -26,18 +28,45 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     """The images of a split below a folder or in an archive, in the order of their paths; or CIFAR's binary files.
 
     They get the channels that most of them have, or those that the options name; alpha that hides nothing counts as
-    none.  UserError where no image can be read, MixedSizesError for several sizes unless the options name one.
+    none.  Many are decoded once, see `decoded`.  UserError where no image can be read, MixedSizesError for several
+    sizes unless the options name one.
     """
-    listing = list_files(folder)
+    listing = list_files(folder) if folder.is_dir() else None  # to list an archive may take as long as to decode it
+    if listing and is_cifar(listing):
+        return load_cifar(listing, options)
+    decoded = Decoded(str(folder.resolve()), stamp_source(folder, listing), options)
+    if dataset := decoded.find():
+        return dataset
+    listing = listing or list_files(folder)
     if is_cifar(listing):
         return load_cifar(listing, options)
     if is_tar(folder) and any(file.suffix == ".cls" for file in listing.others):
         raise UserError(f"{folder} holds WebDataset's labels, .cls: decompress it, for shards are plain .tar files")
     listing, part = find_split(listing, options)
     part, table = attach_labels(listing, part)
-    if options.limit and not options.classes and options.crop != "tiles" and options.pages == "first":
-        part = limit_places(part, options.limit)  # a file is an example: what is left out need not be decoded
-    images = read_images([place.file for place in part.places], options, str(folder), progress)
+    if options.file_limit:
+        part = limit_places(part, options.file_limit)
+    read = partial(read_part, folder, listing, part, table, options, progress)
+    size = sum(file.stamp[0] for file in listing.images) if folder.is_dir() else folder.stat().st_size
+    return decoded.keep(read) if len(part.places) >= MIN_IMAGES or size >= MIN_BYTES else read(None)[0]
+
+
+def stamp_source(folder: Path, listing: Listing | None) -> str:
+    """What an archive was when it was changed last; of a folder its files, and those of the test part beside it."""
+    if listing is None:
+        return stamp(file_stamp(folder.stat()))
+    sibling = find_test_sibling(folder)
+    listings = [listing, list_files(sibling)] if sibling else [listing]
+    files = [(file.parts, file.stamp) for part in listings for file in (*part.images, *part.others)]
+    return stamp([files, *(part.notes for part in listings)])
+
+
+def read_part(
+    folder: Path, listing: Listing, part: Layout, table: Labels | None, options: DataOptions, progress: Progress,
+    open_file: OpenFile | None,
+) -> tuple[Dataset, bool]:  # fmt: skip
+    """The images of a layout, and whether all had the same channels, with no alpha that was dropped."""
+    images = read_images([place.file for place in part.places], options, str(folder), progress, open_file)
     if not images.infos:
         page, why = next(iter(images.failures.items()))
         raise UserError(f"{folder}: none of its {len(part.places)} images can be read; the first, {page}: {why}")
@@ -53,11 +82,13 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     if len(places) == 1 and not folder.is_dir() and not is_archive(folder):
         notes.append("a single image: a model can learn nothing but this one")
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
-    return Dataset(
+    dataset = Dataset(
         x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
         name=dataset_name(folder), notes=tuple(notes), range=images.bounds, files=images.names,
         source_dtype=images.dtype, scale=options.scale, alpha=images.is_deep and channels == 4,
     )  # fmt: skip
+    is_uniform = len(images.channel_counts) == 1 and not any(info.has_opaque_alpha for info in images.infos.values())
+    return dataset, is_uniform
 
 
 def majority_channels(images: ImageBuffer) -> int:

@@ -4,11 +4,12 @@ import re
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from ..io.parallel import in_parallel
 from .array_files import MAX_DEFLATE_RATIO
 from .crop import crop_images, is_on_background, lay_on_background, too_small
 from .dataset import CHANNELS, convert_channels
+from .decoded import ExampleFile
 from .depth import OPAQUE
 from .listing import HEIC_REMEDY, IMAGE_SUFFIXES, File, register_heic
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
@@ -64,6 +66,8 @@ class ImageInfo:
     is_on_background: bool = False  # whether its alpha was laid on a colour
 
 
+OpenFile = Callable[[int], ExampleFile]
+"""opens a file for images that take so many bytes"""
 ReadResult = tuple[Tensor, ImageInfo] | str  # images n x c x h x w, one or its tiles, or why it could not be read
 
 
@@ -82,6 +86,8 @@ class ImageBuffer:
     bounds: Bounds | None = None  # the numbers that are black and white, if these were asked for
     is_deep: bool = False  # whether numbers are kept, as float32
     decoder_notes: Sequence[str] = ()
+    open_file: OpenFile | None = None  # where images are written to files; else they are in memory
+    written: dict[int, ExampleFile] = field(default_factory=dict)
 
     def add(self, page: Page, result: ReadResult) -> None:
         if isinstance(result, str):
@@ -92,6 +98,11 @@ class ImageBuffer:
         self.sizes[w, h] += 1
         self.channel_counts[c] += 1
         if len(self.sizes) > 1:  # an error when all are counted
+            return
+        if self.open_file:
+            if c not in self.written:
+                self.written[c] = self.open_file(self.total * x[0].nbytes)
+            self.written[c].write(x.numpy())
             return
         stored, end = self.n_stored[c], self.n_stored[c] + n
         length = len(self.buffers.get(c, ()))
@@ -121,13 +132,23 @@ class ImageBuffer:
 
     def stack(self, channels: int) -> Tensor:
         """All of them with so many channels; only once."""
+        if list(self.written) == [channels]:
+            return self.written[channels].map()
         if list(self.buffers) == [channels]:
             return torch.from_numpy(self.buffers.pop(channels)[: self.n_stored[channels]])
         shapes = [info.shape for info in self.infos.values() for _ in range(info.tiles)]
-        images = {c: iter(x) for c, x in self.buffers.items()}
+        arrays = {c: file.map().numpy() for c, file in self.written.items()} | self.buffers
+        images = {c: iter(x) for c, x in arrays.items()}
+        convert = partial(convert_channels, channels=channels, alpha=self.is_deep)
+        converted = (convert(torch.from_numpy(next(images[c]))[None]) for c, _, _ in shapes)
+        if self.open_file:
+            file = self.open_file(len(shapes) * prod((channels, *shapes[0][1:])) * (4 if self.is_deep else 1))
+            for example in converted:
+                file.write(example.numpy())
+            return file.map()
         x = torch.empty((len(shapes), channels, *shapes[0][1:]), dtype=torch.float32 if self.is_deep else torch.uint8)
-        for i, (c, _, _) in enumerate(shapes):
-            x[i] = convert_channels(torch.from_numpy(next(images[c]))[None], channels, alpha=self.is_deep)[0]
+        for target, example in zip(x, converted, strict=True):
+            target.copy_(example[0])
         return x
 
     @property
@@ -186,14 +207,16 @@ def measure_page(page: Page) -> ValueStats:
     return ValueStats()
 
 
-def read_images(files: Sequence[File], options: DataOptions, name: str, progress: Progress) -> ImageBuffer:
-    """The images in the files of a source with this name."""
+def read_images(
+    files: Sequence[File], options: DataOptions, name: str, progress: Progress, open_file: OpenFile | None = None
+) -> ImageBuffer:
+    """The images in the files of a source with this name, in memory or in files that `open_file` opens."""
     pages, bounds, n_measured = [Page(file) for file in files], options.bounds, 0
     with lift_pixel_limit() as decoder_notes:
         if options.pages == "all":
             pages = [page for several in in_parallel(file_pages, files) for page in several]
         if options.bits != 8 and has_deep_header(pages):
-            deep_images = read_numbers(pages, options, name, progress)
+            deep_images = read_numbers(pages, options, name, progress, open_file)
             if deep_images is not None:
                 deep_images.decoder_notes = decoder_notes
                 return deep_images
@@ -203,7 +226,7 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
                 stats += page_stats
                 progress(n_measured, 2 * len(pages))
             bounds = auto_bounds(stats, name) if stats.count else None
-        images = ImageBuffer(len(pages), name, bounds=bounds, decoder_notes=decoder_notes)
+        images = ImageBuffer(len(pages), name, bounds=bounds, decoder_notes=decoder_notes, open_file=open_file)
         read = partial(read_page, options=options, bounds=bounds)
         for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), n_measured + 1):
             images.add(page, result)
@@ -211,9 +234,11 @@ def read_images(files: Sequence[File], options: DataOptions, name: str, progress
     return images
 
 
-def read_numbers(pages: Sequence[Page], options: DataOptions, name: str, progress: Progress) -> ImageBuffer | None:
+def read_numbers(
+    pages: Sequence[Page], options: DataOptions, name: str, progress: Progress, open_file: OpenFile | None
+) -> ImageBuffer | None:
     """The images, if all that can be read have numbers beyond bytes; else None."""
-    images, bounds = ImageBuffer(len(pages), name, is_deep=True), options.bounds
+    images, bounds = ImageBuffer(len(pages), name, is_deep=True, open_file=open_file), options.bounds
     read = partial(read_deep_page, options=options, bounds=None if isinstance(bounds, str) else bounds)
     for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), 1):
         if not result:

@@ -46,6 +46,10 @@ MAX_SIBLINGS = 10_000  # names that are compared with a wrong one, at most
 MAX_NAMES = 5  # names in a note, at most
 
 
+Stamp = tuple[int, ...]
+"""bytes of a file, and when its content and it itself were changed, in nanoseconds"""
+
+
 @dataclass(frozen=True)
 class File:
     """A file below a folder or in an archive."""
@@ -54,6 +58,7 @@ class File:
     path: Path  # where it lies, or the archive that it is in
     archive: ZipFile | None = None
     member: ZipInfo | None = None
+    stamp: Stamp = field(default=(), compare=False)  # of a file in a folder
 
     @property
     def name(self) -> str:
@@ -61,7 +66,8 @@ class File:
 
     @property
     def suffix(self) -> str:
-        return Path(self.name).suffix.lower()
+        stem, dot, suffix = self.name.rpartition(".")  # as pathlib has it, which takes four times as long
+        return f".{suffix}".lower() if dot and suffix and stem.strip(".") else ""
 
     def __str__(self) -> str:
         return "/".join(self.parts)
@@ -175,12 +181,13 @@ def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]
         for entry in entries:
             path, mode, what = folder / entry.name, 0, "pipes, sockets or devices"
             try:
-                mode = entry.stat().st_mode
+                status = entry.stat()
+                mode = status.st_mode
             except OSError as error:
                 is_link = entry.is_symlink()
                 what = "links that lead nowhere" if is_link else f"files that cannot be read ({error_reason(error)})"
             if stat.S_ISREG(mode):
-                files.append(File((*parts, entry.name), path))
+                files.append(File((*parts, entry.name), path, stamp=file_stamp(status)))
             elif stat.S_ISDIR(mode):
                 (links if entry.is_symlink() else folders).append(path)
             else:
@@ -249,7 +256,7 @@ def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listi
     listing, n_sheets, translations = Listing(root, notes=notes), 0, list[File]()
     excluded: dict[str, list[tuple[str, ...]]] = {"runs": [], "translations": []}
     for file in (file for file in files if file.name != RECORD_FILE):
-        above = parent_folders(file)
+        above = parent_folders(file) if runs or translated_folders else []
         by_ganvas = next((f for own in (runs, translated_folders) for f in above if f in own), None)
         if by_ganvas:
             excluded["runs" if by_ganvas in runs else "translations"].append(by_ganvas)
@@ -332,6 +339,10 @@ def folder_id(folder: Path) -> tuple[int, int] | None:
         status = folder.stat()
         return (status.st_dev, status.st_ino) if status.st_ino else None
     return None
+
+
+def file_stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def path_mode(path: Path) -> int | None:

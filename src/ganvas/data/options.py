@@ -89,6 +89,12 @@ class DataOptions(metaclass=ValidatedMeta):
     """folder to search for a named data set"""
 
     @property
+    def file_limit(self) -> int | None:
+        """`limit` where each file is an example, so that those that are left out need not be decoded."""
+        is_example = not self.classes and self.crop != "tiles" and self.pages == "first"
+        return self.limit if is_example else None
+
+    @property
     def image_size(self) -> tuple[int, int] | None:
         """`size` as (height, width)."""
         if self.size is None:

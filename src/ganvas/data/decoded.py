@@ -1,0 +1,341 @@
+"""Decoded images, kept so that they are decoded once: entries in `$GANVAS_CACHE/decoded`, least recently used go first.
+
+An entry is a safetensors file: `x` and `labels` of a dataset, and `facts`, JSON of all else that it knows.  It is
+mapped into memory: data may be larger than that, and processes share what they read.  Its name is a hash of what was
+decoded and how; its header has one of all that is in it, which is checked whenever it is opened: what is damaged is
+made anew.  Whoever has an entry open holds a shared lock, and nobody removes it then.
+"""
+
+import json
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b, sha256
+from itertools import product
+from math import prod
+from pathlib import Path
+from shutil import disk_usage
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from ..errors import UserError, error_reason
+from ..io.atomic import replace_file
+from ..io.download import cache_dir
+from ..io.lock import lock_file, share_file
+from .dataset import Dataset
+from .memory import format_bytes
+from .options import DataOptions
+
+FORMAT = 1  # one more whenever files become other pixels or other notes than before
+LIMIT_VARIABLE, DEFAULT_LIMIT = "GANVAS_CACHE_LIMIT", 20.0  # GiB that all entries have together, at most
+MIN_IMAGES, MIN_BYTES = 2000, 2**24
+"""images, or bytes of their files, from which on they are kept: below, decoding takes less than half a second"""
+HEADER_BYTES, BUFFER_BYTES, ALIGNMENT = 1024, 2**20, 8
+SUFFIX, PARTS = ".safetensors", ".*.tmp"
+STALE_SECONDS = 60  # after which what nobody has locked is left over from a process that was killed
+DTYPES = {"U8": np.uint8, "F32": np.float32}
+NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+"""Linux: pages are not counted before they are written to, so more can be mapped than there is memory; Python has the
+name from 3.13 on"""
+FACTS = ("classes", "name", "notes", "range", "source_dtype", "scale", "alpha", "files")
+Read = Callable[["Callable[[int], ExampleFile] | None"], tuple[Dataset, bool]]
+"""reads a dataset, with its images in a file that such a function opens for so many bytes, or in memory; and says
+whether all images had the channels that they have now"""
+
+
+class NotKeptError(Exception):
+    """Why decoded images are not kept."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of decoded images, or one that is being written."""
+
+    path: Path
+    size: int
+    used: float  # seconds since 1970
+
+    def remove(self) -> bool:
+        """Remove it, unless a process has it open."""
+        with suppress(OSError):
+            if os.name != "nt":  # where an open file cannot be removed in any case
+                with self.path.open("rb") as file:
+                    lock_file(file.fileno())
+                    self.path.unlink()
+            else:
+                self.path.unlink()
+            return True
+        return False
+
+
+def folder() -> Path:
+    """Where entries are."""
+    return cache_dir() / "decoded"
+
+
+def limit() -> int:
+    """Bytes that all entries may have together; UserError where the variable is no number."""
+    text = os.environ.get(LIMIT_VARIABLE, "").strip() or str(DEFAULT_LIMIT)
+    try:
+        value = float(text)
+        return int(max(0.0, value) * 2**30)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{LIMIT_VARIABLE}={text} is no number of GiB: give e.g. 50, or 0 to keep nothing") from error
+
+
+def entries(pattern: str = f"[!.]*{SUFFIX}") -> list[Entry]:
+    """The entries, the least recently used first."""
+    found = list[Entry]()
+    for path in folder().glob(pattern):
+        with suppress(OSError):
+            status = path.stat()
+            found.append(Entry(path, status.st_size, status.st_mtime))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def make_room(size: int) -> list[str]:
+    """Remove what was not used for longest until so many bytes may be added; notes.  NotKeptError where they may not.
+
+    What is left over of processes that were killed goes in any case.
+    """
+    most, parts = limit(), entries(PARTS)
+    if size > most:
+        raise NotKeptError(f"they take {format_bytes(size)}, and {LIMIT_VARIABLE} is {most / 2**30:g} GiB")
+    parts = [part for part in parts if part.used > time.time() - STALE_SECONDS or not part.remove()]
+    whole, removed = entries(), list[Entry]()
+    total = size + sum(entry.size for entry in (*parts, *whole))
+    for entry in whole:
+        if total > most and entry.remove():
+            removed.append(entry)
+            total -= entry.size
+    if total > most:
+        raise NotKeptError(f"entries that are in use fill the cache, and {LIMIT_VARIABLE} is {most / 2**30:g} GiB")
+    if size > (free := disk_usage(folder()).free):
+        raise NotKeptError(f"they take {format_bytes(size)}, and the disk of {folder()} has {format_bytes(free)} free")
+    if not removed:
+        return []
+    what = f"{format_bytes(sum(entry.size for entry in removed))} of decoded images, least recently used, were removed"
+    return [f"{what} from {folder()}: {LIMIT_VARIABLE} is {most / 2**30:g} GiB"]
+
+
+class ExampleFile:
+    """Examples of one shape that are written to a new file one after the other, then mapped; raises NotKeptError."""
+
+    def __init__(self, size: int, notes: list[str]) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.dtype: np.dtype[Any] = np.dtype(np.uint8)
+        self.n: int = 0
+        with refusals():
+            folder().mkdir(parents=True, exist_ok=True)
+            notes += make_room(size)
+            self.file = NamedTemporaryFile("wb", BUFFER_BYTES, dir=folder(), prefix=".", suffix=".tmp", delete=False)  # noqa: SIM115
+            self.path: Path = Path(self.file.name)
+            share_file(self.file.fileno())
+            self.file.write(bytes(HEADER_BYTES))
+        self.most: int = limit()
+
+    def write(self, x: np.ndarray) -> None:
+        """Add examples."""
+        self.shape, self.dtype, self.n = x.shape[1:], x.dtype, self.n + len(x)
+        if self.n * x[:1].nbytes > self.most:
+            raise NotKeptError(f"they take more than {LIMIT_VARIABLE}, {self.most / 2**30:g} GiB")
+        with refusals():
+            self.file.write(np.ascontiguousarray(x).data)
+
+    def map(self) -> Tensor:
+        """All that was written."""
+        with refusals():
+            self.file.flush()
+            return torch.from_numpy(map_examples(map_file(self.path), (self.n, *self.shape), self.dtype))
+
+    def keep(self, dataset: Dataset, facts: dict[str, Any], path: Path) -> None:
+        """Make it the entry of a dataset, whose images it has."""
+        content = json.dumps({name: getattr(dataset, name) for name in FACTS} | facts).encode()
+        content += b" " * (-(HEADER_BYTES + dataset.x.nbytes + len(content)) % ALIGNMENT)
+        head = make_header(dataset.x, len(content), dataset.labels, content_hash(dataset, content, path))
+        with refusals():
+            self.file.write(content)
+            if dataset.labels is not None:
+                self.file.write(dataset.labels.numpy().data)
+            self.file.seek(0)
+            self.file.write(head)
+            self.file.close()
+            replace_file(self.path, path)
+
+    def discard(self) -> None:
+        with suppress(OSError):
+            self.file.close()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """NotKeptError in place of the system's errors."""
+    try:
+        yield
+    except OSError as error:
+        raise NotKeptError(f"{folder()} cannot be written to ({error_reason(error)})") from error
+
+
+def make_header(x: Tensor, n_facts: int, labels: Tensor | None, digest: str) -> bytes:
+    """The beginning of an entry: the length of what follows, and JSON, padded by spaces."""
+    name = next(name for name, dtype in DTYPES.items() if torch.from_numpy(np.empty(0, dtype)).dtype == x.dtype)
+    parts = [("x", name, list(x.shape), x.nbytes), ("facts", "U8", [n_facts], n_facts)]
+    parts += [] if labels is None else [("labels", "I64", [len(labels)], labels.nbytes)]
+    header: dict[str, Any] = {"__metadata__": {"sha256": digest}}
+    start = 0
+    for key, dtype, shape, size in parts:
+        header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + size]}
+        start += size
+    length = HEADER_BYTES - 8
+    return length.to_bytes(8, "little") + json.dumps(header).encode().ljust(length)
+
+
+def content_hash(dataset: Dataset, facts: bytes, path: Path) -> str:
+    """SHA-256 of all that an entry says, and of its name."""
+    return sha256(f"{path.name} {dataset.fingerprint()} ".encode() + facts).hexdigest()
+
+
+def map_file(path: Path) -> np.ndarray:
+    """The bytes of a file, mapped, with a shared lock as long as they are there; what is written stays in memory."""
+    with path.open("rb") as file:
+        share_file(file.fileno())  # of what is open, of which the mapping has a copy
+        if os.name == "nt":
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
+        flags, access = mmap.MAP_PRIVATE | NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, flags=flags, prot=access), np.uint8)
+
+
+def map_examples(content: np.ndarray, shape: Sequence[int], dtype: Any) -> np.ndarray:
+    n = prod(shape) * np.dtype(dtype).itemsize
+    examples: np.ndarray = content[HEADER_BYTES : HEADER_BYTES + n].view(dtype).reshape(shape)
+    return examples
+
+
+def read_entry(path: Path) -> tuple[Dataset, dict[str, Any], bytes, bytes]:
+    """What an entry says: a dataset, facts, the text that these are, and its header, of which nothing is checked.
+
+    ValueError or the like where it is damaged, OSError where there is none.
+    """
+    content = map_file(path)
+    header = json.loads(bytes(content[8:HEADER_BYTES]))
+    shape, n_facts = list(map(int, header["x"]["shape"])), int(header["facts"]["shape"][0])
+    if len(shape) != 4 or min(*shape, n_facts) < 0:
+        raise ValueError("it holds no images")
+    dtype = DTYPES[header["x"]["dtype"]]
+    end = HEADER_BYTES + prod(shape) * np.dtype(dtype).itemsize
+    labels = content[end + n_facts :] if "labels" in header else None
+    if len(content) != end + n_facts + 8 * shape[0] * (labels is not None):
+        raise ValueError("it is cut off")
+    text = bytes(content[end : end + n_facts])
+    facts = json.loads(text)
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v := facts.pop(name), list) else v for name in FACTS}
+    y = None if labels is None else torch.from_numpy(labels.view(np.int64).copy())
+    x = torch.from_numpy(map_examples(content, shape, dtype))
+    return Dataset(x=x, labels=y, **values), facts, text, bytes(content[:HEADER_BYTES])
+
+
+def open_entry(path: Path) -> tuple[Dataset, dict[str, Any]]:
+    """The dataset of an entry, all of which is read once, and its facts; raises as `read_entry` does."""
+    dataset, facts, text, header = read_entry(path)
+    if header != make_header(dataset.x, len(text), dataset.labels, content_hash(dataset, text, path)):
+        raise ValueError("its content has another hash")
+    return dataset, facts
+
+
+@dataclass
+class Decoded:
+    """The entry of images from files, whether it is there or not."""
+
+    source: str
+    stamp: str  # of the files: what, where, how large, and when they changed
+    options: DataOptions
+    opened: list[ExampleFile] = field(default_factory=list)
+
+    def path(self, options: DataOptions) -> Path:
+        """Where the entry for these options is."""
+        values = asdict(options) | dict.fromkeys(("classes", "stream", "data_dir"))  # which change no pixel
+        values["limit"] = self.options.file_limit
+        values["holdout"] = "auto" if options.holdout is None else options.holdout
+        versions = [FORMAT, PIL.__version__, torch.__version__, np.__version__]
+        text = json.dumps([versions, self.source, self.stamp, values])
+        return folder() / f"{blake2b(text.encode(), digest_size=16).hexdigest()}{SUFFIX}"
+
+    def find(self) -> Dataset | None:
+        """The dataset as it was decoded before, if it was; also with options that make no difference to it.
+
+        A run remembers the channels and the bits that it came to, where nobody had said any.
+        """
+        if not limit():
+            return None
+        channels, bits = self.options.channels, self.options.bits
+        for c, b in product(dict.fromkeys((channels, None)), dict.fromkeys((bits, "auto") if bits == 8 else (bits,))):
+            path = self.path(replace(self.options, channels=c, bits=b))
+            try:
+                dataset, facts = open_entry(path)
+            except OSError:
+                continue
+            except Exception:  # damaged in any way: it is made anew
+                with suppress(OSError):
+                    path.unlink()
+                continue
+            if (b != bits and dataset.is_deep) or (c != channels and facts["channels"] != channels):
+                continue
+            with suppress(OSError):
+                os.utime(path)
+            return dataset
+        return None
+
+    def keep(self, read: Read) -> Dataset:
+        """The dataset, read and kept; where it cannot be, read again without, and with a note."""
+        notes, path = list[str](), self.path(self.options)
+
+        def open_file(size: int) -> ExampleFile:
+            self.opened.append(ExampleFile(size, notes))
+            return self.opened[-1]
+
+        if not limit():
+            return read(None)[0]
+        try:
+            dataset, is_uniform = read(open_file)
+            facts = {"source": self.source, "channels": dataset.shape[0] if is_uniform else None}
+            self.opened[-1].keep(dataset, facts, path)
+            del dataset  # or its file would be mapped twice
+            return open_entry(path)[0].with_notes(notes)
+        except NotKeptError as error:
+            note = f"decoded images are not kept, so each start decodes them anew: {error}"
+            return read(None)[0].with_notes([*notes, note])
+        finally:
+            for file in self.opened:
+                file.discard()
+
+
+def stamp(files: Any) -> str:
+    """A hash of files, of each its name, its size, and when it was changed: tuples and lists of text and numbers."""
+    return blake2b(repr(files).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def clear() -> tuple[list[Entry], list[Entry]]:
+    """Remove all entries; those that were removed, and those that are in use."""
+    removed, kept = list[Entry](), list[Entry]()
+    for entry in [*entries(PARTS), *entries()]:
+        (removed if entry.remove() else kept).append(entry)
+    return removed, kept
+
+
+def describe(entry: Entry) -> dict[str, Any]:
+    """A line of the list of entries."""
+    row: dict[str, Any] = {"used": entry.used, "bytes": entry.size, "examples": 0, "shape": [], "source": "damaged"}
+    with suppress(Exception):
+        dataset, facts, _, _ = read_entry(entry.path)
+        row |= {"examples": len(dataset), "shape": list(dataset.shape), "source": facts["source"]}
+    return row | {"file": entry.path.name}
