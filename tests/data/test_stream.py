@@ -1,16 +1,25 @@
 """Batches: functions of (seed, position), every example once an epoch, scaled as asked."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis.strategies import integers
 
 from ganvas.data import Dataset, DomainPair, Scaling, Stream, from_array, make_stream
+from ganvas.data.shard_stream import shuffle_window
 from ganvas.errors import UserError
 from tests.support.cuda import FakeCuda, FakeEvent, FakeStream
+
+GOLDEN = [[21, 26, 0, 10, 9, 29, 19], [7, 1, 20, 13, 23, 15, 5], [23, 17, 14, 9, 21, 16, 6]]
+GOLDEN_BALANCED, GOLDEN_WINDOW = [21, 26, 0, 10, 9, 29, 19], [21, 22, 7, 5, 23, 6, 24, 8]
+"""indices of batches of seed 5: of the first epoch the first and the last, and of the second the first; of every class
+equally often; and a window of shards"""
 
 
 @pytest.fixture
@@ -30,6 +39,42 @@ def test_an_epoch_holds_every_example_once_and_each_epoch_another_order(counted:
     assert sorted(first) == sorted(second) == list(range(30))
     assert first != second
     assert first != list(range(30))
+
+
+@given(
+    n=integers(1, 60), batch=integers(1, 9), world_size=integers(1, 4), seed=integers(0, 2**40), epochs=integers(1, 3)
+)
+def test_ranks_share_what_one_process_draws_and_an_epoch_has_no_example_twice(
+    n: int, batch: int, world_size: int, seed: int, epochs: int
+) -> None:
+    """Batches follow from (seed, position): each rank has its part of the one that a single process would draw."""
+    assume(batch * world_size <= n)
+    data, shards = from_array(np.zeros((n, 2))), partial(shuffle_window, np.arange(n), np.ones(n, int), 8, seed)
+    whole = Stream(data, batch=batch * world_size, seed=seed)
+    ranks = [Stream(data, batch=batch, seed=seed, rank=rank, world_size=world_size) for rank in range(world_size)]
+    per_epoch = n // (batch * world_size)
+    orders = []
+    for epoch in range(epochs):
+        positions = range(epoch * per_epoch, (epoch + 1) * per_epoch)
+        batches = [torch.cat([rank.indices_at(position) for rank in ranks]).tolist() for position in positions]
+        assert batches == [whole.indices_at(position).tolist() for position in positions]
+        orders.append(sum(batches, []))
+        assert len(set(orders[-1])) == len(orders[-1]) == per_epoch * batch * world_size
+        assert whole.order.sort().values.tolist() == list(range(n))  # of which the last, incomplete batch is left out
+        windows = torch.cat([shards(epoch, w) for w in range(-(-n // 8))])
+        assert windows.sort().values.tolist() == list(range(n))
+    assert len(set(map(tuple, orders))) == epochs or per_epoch * batch * world_size < 12  # few have few orders
+
+
+def test_batches_are_these_on_every_platform(counted: Dataset) -> None:
+    """Indices that were written down: a run that goes on elsewhere has to find the same."""
+    stream = Stream(counted, batch=7, seed=5)
+    assert [stream.indices_at(position).tolist() for position in (0, 3, 4)] == GOLDEN
+    halves = [Stream(counted, batch=3, seed=5, rank=rank, world_size=2) for rank in (0, 1)]
+    assert [part.indices_at(0).tolist() for part in halves] == [GOLDEN[0][:3], GOLDEN[0][3:6]]
+    assert Stream(counted, batch=7, seed=5, balanced=True).indices_at(0).tolist() == GOLDEN_BALANCED
+    starts, sizes = np.arange(0, 30, 5), np.full(6, 5)
+    assert shuffle_window(starts, sizes, 8, 5, 1, 2).tolist() == GOLDEN_WINDOW
 
 
 def test_batches_depend_on_seed_and_position_alone(counted: Dataset) -> None:
