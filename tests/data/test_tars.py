@@ -2,13 +2,14 @@
 
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ganvas.data import DataOptions, class_counts, listing, load, names_shards, tars
+from ganvas.data import DataOptions, class_counts, listing, load, names_shards, shard_files, tars
 from ganvas.errors import UserError
 from tests.support.failures import failing
 from tests.support.idx import write_idx
@@ -38,6 +39,17 @@ def test_a_tar_is_read_as_its_folder(suffix: str, tmp_path: Path) -> None:
     assert "1 file left out: 1 .txt" in data.notes
     (folder / "dataset.json").write_text('{"labels": [["Train/cat/0.png", 4], ["Train/dog/0.png", 5]]}')
     assert "dataset.json" in " ".join(load(packed(folder, suffix), ALL).notes)
+
+
+def test_the_headers_of_a_tar_are_read_once_though_several_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, scans = write_tar(tmp_path / "x.tar", [("a/1.png", IMAGE), ("b/2.png", IMAGE)]), list[Path]()
+    monkeypatch.setattr(
+        shard_files, "tar_members", lambda path, file: scans.append(path) or tars.tar_members(path, file)
+    )
+    os.utime(path, (1, 1))
+    assert (names_shards(str(path)), len(load(path, ALL)), names_shards(str(path)), len(scans)) == (False, 2, False, 1)
+    write_tar(path, [("a/1.png", IMAGE), ("a/2.png", IMAGE)])
+    assert names_shards(str(path))
 
 
 def test_a_tar_in_which_images_have_labels_or_lie_in_one_folder_is_of_webdataset(tmp_path: Path) -> None:

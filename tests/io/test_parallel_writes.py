@@ -153,6 +153,7 @@ def test_few_items_are_made_ahead_and_an_error_in_making_them_is_raised() -> Non
             yield i
         raise ValueError("no more")
 
+    assert list(in_parallel(lambda i: -i, range(50), 3, group=8)) == list(range(0, -50, -1))
     results = in_parallel(lambda i: -i, items(), 3)
     assert next(results) == 0
     assert len(made) <= 7

@@ -15,6 +15,8 @@ from ganvas.distributions.priors import fit_priors
 from ganvas.inference.trained import Trained, load_trained
 from ganvas.io.run_folder import WEIGHTS_FILE
 from ganvas.metrics import sliced_wasserstein
+from ganvas.nn.augment import augment
+from ganvas.randomness import reseed
 from ganvas.training import fit
 from ganvas.training.fit import Run
 from ganvas.training.run_records import read_log
@@ -124,6 +126,16 @@ def test_changed_examples_give_more_codes_and_none_held_out(images: Dataset) -> 
         assert fitted is not None
         counts.append(fitted.counts)
     assert counts == [(4 * 36, 4), (36, 4), (36, 4)]
+
+
+def test_changed_copies_are_what_augment_makes_one_after_the_other(images: Dataset) -> None:
+    copies = ganvas.VAE(augment=("shift",)).changed_copies(images, 3, 5)
+    reseed(torch.device("cpu"), 5, "changes")
+    changed = [augment(images.x.float(), ("shift",)).to(torch.uint8) for _ in range(2)]
+    assert copies.x.equal(torch.cat([images.x, *changed]))
+    assert copies.labels is not None
+    assert images.labels is not None
+    assert copies.labels.equal(images.labels.repeat(3))
 
 
 def test_held_out_codes_are_of_examples_that_no_copy_is_fitted_to() -> None:

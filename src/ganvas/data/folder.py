@@ -17,7 +17,7 @@ from .depth import depth_notes
 from .images import SUPPORTED_FORMATS, ImageBuffer, OpenFile, read_images
 from .label_tables import Labels, attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
-from .listing import File, Listing, file_stamp, is_archive, is_tar, list_files, pluralize
+from .listing import File, Listing, file_stamp, group_size, is_archive, is_tar, list_files, pluralize
 from .options import DataOptions, Progress
 from .quantization import ValueStats, mapping_note, rounding_note, unmapped_note
 
@@ -47,7 +47,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     if options.file_limit:
         part = limit_places(part, options.file_limit)
     read = partial(read_part, folder, listing, part, table, options, progress)
-    size = sum(file.stamp[0] for file in listing.images) if folder.is_dir() else folder.stat().st_size
+    size = sum(file.n_bytes for file in listing.images)
     return decoded.keep(read) if len(part.places) >= MIN_IMAGES or size >= MIN_BYTES else read(None)[0]
 
 
@@ -153,7 +153,8 @@ def find_split(listing: Listing, options: DataOptions) -> tuple[Listing, Layout]
         raise UserError(f"{folder} holds no images{': ' * bool(what)}{what} ({SUPPORTED_FORMATS})")
     if part.has_test_split:
         return listing, part
-    hashes = map(hash_number, in_parallel(File.digest, [place.file for place in part.places]))
+    files = [place.file for place in part.places]
+    hashes = map(hash_number, in_parallel(File.digest, files, group=group_size(files)))
     index, notes = split_indices(len(part.places), hashes, options, str(folder))
     places = [part.places[i] for i in index.tolist()]
     # classes are those of both splits

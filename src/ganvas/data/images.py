@@ -25,7 +25,7 @@ from .crop import crop_images, is_on_background, lay_on_background, too_small
 from .dataset import CHANNELS, convert_channels
 from .decoded import ExampleFile
 from .depth import OPAQUE
-from .listing import HEIC_REMEDY, IMAGE_SUFFIXES, File, register_heic
+from .listing import HEIC_REMEDY, IMAGE_SUFFIXES, File, group_size, register_heic
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
 from .pixels import Pixels, has_more_levels, read_pixels
@@ -212,6 +212,7 @@ def read_images(
 ) -> ImageBuffer:
     """The images in the files of a source with this name, in memory or in files that `open_file` opens."""
     pages, bounds, n_measured = [Page(file) for file in files], options.bounds, 0
+    group = group_size(files)
     with lift_pixel_limit() as decoder_notes:
         if options.pages == "all":
             pages = [page for several in in_parallel(file_pages, files) for page in several]
@@ -228,7 +229,9 @@ def read_images(
             bounds = auto_bounds(stats, name) if stats.count else None
         images = ImageBuffer(len(pages), name, bounds=bounds, decoder_notes=decoder_notes, open_file=open_file)
         read = partial(read_page, options=options, bounds=bounds)
-        for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), n_measured + 1):
+        for i, (page, result) in enumerate(
+            zip(pages, in_parallel(read, pages, group=group), strict=True), n_measured + 1
+        ):
             images.add(page, result)
             progress(i, n_measured + len(pages))
     return images

@@ -43,6 +43,7 @@ ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z"
 MAX_FILE_BYTES = 2**27  # bytes of a file in an archive, at most: it is read into memory
 READ_ERRORS = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)  # of a file, and of one in a zip
 MAX_SIBLINGS = 10_000  # names that are compared with a wrong one, at most
+SMALL_FILE_BYTES, SMALL_FILES = 2**14, 16  # bytes of files below which a thread takes so many at a time
 MAX_NAMES = 5  # names in a note, at most
 
 
@@ -68,6 +69,11 @@ class File:
     def suffix(self) -> str:
         stem, dot, suffix = self.name.rpartition(".")  # as pathlib has it, which takes four times as long
         return f".{suffix}".lower() if dot and suffix and stem.strip(".") else ""
+
+    @property
+    def n_bytes(self) -> int:
+        """How large it is; 0 where that was not looked at."""
+        return self.member.file_size if self.member else self.stamp[0] if self.stamp else 0
 
     def __str__(self) -> str:
         return "/".join(self.parts)
@@ -102,6 +108,10 @@ class TarMember(File):
     offset: int = 0
     size: int = 0
     buffer: bytes | None = field(default=None, compare=False, repr=False)  # a gzipped tar, decompressed
+
+    @property
+    def n_bytes(self) -> int:
+        return self.size
 
     def read(self, max_bytes: int) -> bytes:
         n = min(self.size, max_bytes)
@@ -339,6 +349,11 @@ def folder_id(folder: Path) -> tuple[int, int] | None:
         status = folder.stat()
         return (status.st_dev, status.st_ino) if status.st_ino else None
     return None
+
+
+def group_size(files: Sequence[File]) -> int:
+    """How many of these files a thread is to take at a time, see `in_parallel`."""
+    return SMALL_FILES if sum(file.n_bytes for file in files) < SMALL_FILE_BYTES * len(files) else 1
 
 
 def file_stamp(status: os.stat_result) -> Stamp:

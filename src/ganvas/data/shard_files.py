@@ -3,15 +3,17 @@
 import os
 import re
 import stat
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import UserError
 from .cifar import find_version
 from .layout import dataset_name, parse_split_name
-from .listing import IMAGE_SUFFIXES, TAR, is_ignored, join_names, list_files, path_mode, pluralize
+from .listing import IMAGE_SUFFIXES, TAR, Stamp, file_stamp, is_ignored, join_names, list_files, path_mode, pluralize
 from .tars import tar_members
 
 PARQUET = ".parquet"
@@ -20,6 +22,7 @@ LABEL_SUFFIXES = (".cls", ".json")
 GLOB_PATTERN, RANGE_PATTERN = re.compile(r"[*?[]"), re.compile(r"\{(\d+)\.\.(\d+)\}")
 """wildcards, and numbers in braces, as WebDataset and shells write them: the first has as many digits as all"""
 MAX_RANGE = 10**6  # shards that a range names, at most
+NEW_SECONDS = 2.0  # after which a file that is written again has another stamp, whatever the clock of its disk
 DATA_FOLDER = "data"
 """the folder in which data sets of the Hugging Face Hub have their Parquet files"""
 
@@ -48,9 +51,20 @@ def is_shards(source: str) -> bool:
 
 def holds_folders(path: Path) -> bool:
     """Whether a file is a tar of images in several folders, none with a label NAME.cls or NAME.json, or of CIFAR."""
-    images, labels, folders, files = set[str](), set[str](), set[str](), set[str]()
     if path.suffix.lower() != TAR:
         return False
+    with suppress(OSError):
+        status = path.stat()
+        is_new = time.time() - status.st_mtime < NEW_SECONDS
+        scan = headers_name_folders.__wrapped__ if is_new else headers_name_folders
+        return scan(path.absolute(), file_stamp(status))
+    return False
+
+
+@lru_cache(64)
+def headers_name_folders(path: Path, stamp: Stamp) -> bool:
+    """The same of a tar with this stamp, whose headers are read once though several places ask."""
+    images, labels, folders, files = set[str](), set[str](), set[str](), set[str]()
     with suppress(OSError, UserError), path.open("rb") as file:  # what is wrong is said when it is read
         for _, member in tar_members(path, file):
             folder, _, name = member.name.rpartition("/")

@@ -112,9 +112,9 @@ def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> lis
         x = numbers_as_measured(x, scaling) if scaling.is_deep else x
         fake = Examples(replace(other, x=x, labels=labels, files=(), name="generated"), space, real, progress=progress)
         if train is not None and all_known:
-            train = as_measured(train, scaling)  # noqa: PLW2901
             key = train.fingerprint() if len(runs) > 1 else ""
-            fake.training = (known.setdefault(key, Examples(train, space, progress=progress)),)
+            known[key] = known.get(key) or Examples(as_measured(train, scaling), space, progress=progress)
+            fake.training = (known[key],)
         fakes.append(fake)
     floor.training = tuple(known.values())
     return [Comparison(real, fake, seed, settings.allow_few) for fake in (*fakes, floor)]

@@ -109,11 +109,12 @@ class LikelihoodModel(EncoderDecoder):
         """The examples, and after them as often as makes so many `copies` the same as a step may have seen them."""
         if not self.augment:
             return data
+        x = data.x.repeat(copies, 1, 1, 1)
         with torch.random.fork_rng(devices=[]):
             reseed(CPU, seed, "changes")
-            changed = [augment(data.x.float(), self.augment).to(data.x.dtype) for _ in range(copies - 1)]
-        labels = None if data.labels is None else data.labels.repeat(1 + len(changed))
-        return replace(data, x=torch.cat([data.x, *changed]), labels=labels)
+            for part in x.split(len(data))[1:]:
+                part.copy_(augment(data.x.float(), self.augment))
+        return replace(data, x=x, labels=None if data.labels is None else data.labels.repeat(copies))
 
     @abstractmethod
     def elbo_draws(self, batch: Batch, *args: Any, **nets: Any) -> Iterator[ElboTerms]:
