@@ -76,6 +76,13 @@ SMALL: dict[str, list[Small]] = {
             MODELS={"minimax GAN": GAN, "WGAN": ganvas.WGAN(net="mlp", width=8)},
         )
     ],
+    "data": [
+        small(
+            *("--n 24 --side 8 --batch 8 --rounds 1 --start 0 --million 100 --threads 1", "times the batches"),
+            *("second start, s", "most of an epoch"),
+            WORKERS=0,
+        )
+    ],
     "disco_toy": [
         small("--workers 0 --seeds 1 --steps 2 --only 5-both", "5 modes to 10", "toy.png", LEARN=100, TEST=20)
     ],
