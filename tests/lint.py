@@ -17,20 +17,20 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1320,
-    "cli": 2176,
-    "data": 6310,
+    ".": 1325,
+    "cli": 2260,
+    "data": 6850,
     "diagnostics": 222,
     "distributions": 900,
     "evaluation": 1132,
     "explore": 390,
-    "inference": 1680,
-    "io": 575,
+    "inference": 1700,
+    "io": 620,
     "metrics": 2248,
-    "models": 3095,
-    "nn": 1200,
+    "models": 3105,
+    "nn": 1210,
     "objectives": 345,
-    "training": 4973,
+    "training": 4985,
     "viz": 895,
 }
 """most lines of each room"""

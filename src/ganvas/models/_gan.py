@@ -160,13 +160,11 @@ class Adversarial(LatentModel):
                     "use norm_d=layer or norm_d=none"
                 )
         if (interval := self.objective.penalty_interval) > 1 and not self.objective.penalties:
-            raise UserError(
-                f"penalty_interval={interval} is the interval of penalties: give a weight of one, e.g. r1=1"
-            )
+            what = "is the interval of penalties: give a weight of one, e.g. r1=1"
+            raise UserError(f"penalty_interval={interval} {what}")
         if (kinds := ",".join(self.augment)) and not data.has_images:
-            raise UserError(
-                f"augment={kinds} changes images, but {data.name} holds {kind_of(data.shape)}s: leave it out"
-            )
+            what = f"{data.name} holds {kind_of(data.shape)}s"
+            raise UserError(f"augment={kinds} changes images, but {what}: leave it out")
         if self.augment_target is not None and not kinds:
             raise UserError(f"augment_target={self.augment_target:g} needs kinds of change: give augment as well")
         if self.pack > 1 and self.is_conditional:
