@@ -16,6 +16,7 @@ from ganvas.data.crop import crop_images
 from ganvas.data.duplicates import find_duplicates
 from ganvas.data.scaling import Scaling, scaling_from_state, scaling_state
 from ganvas.errors import UserError
+from ganvas.inference.loading import load_domain
 from ganvas.inference.trained import Trained
 from ganvas.inference.translation import translate_files
 from ganvas.viz.images import Examples, preview
@@ -63,6 +64,8 @@ def test_all_bits_are_read_and_grey_with_alpha_too(folder: Path, tmp_path: Path)
     grey = load(write(tmp_path / "grey", drawings(2, 2)))
     assert (grey.alpha, grey.shape) == (True, (4, 8, 8))
     assert torch.equal(grey.x[:, 0], grey.x[:, 2])
+    with pytest.raises(UserError, match="alpha=True, which is for deep images of 4 channels"):
+        load(Dataset(x=data.x[:, :3], source_dtype="uint16", alpha=True))
     array = from_array(np.full((2, 8, 8, 4), 300, np.uint16) * np.arange(1, 5, dtype=np.uint16))
     assert (array.alpha, array.may_have_alpha) == (False, False)
 
@@ -171,6 +174,8 @@ def test_translations_have_16_bits_and_alpha_where_the_domain_has(target: int, f
         assert bool((made[:4] == 0).all())  # white, which the background is, becomes black
     else:
         assert np.abs(made[..., 3] + written(folder / "0.png")[..., 3] - 65_535).max() <= 1
+    assert np.array_equal(run.translate(str(folder)).x[0].movedim(0, -1).numpy().round(), made)
+    assert load_domain(run, str(folder), None, 0).shape == shapes[0]
     (tmp_path / "rgb").mkdir()
     (tmp_path / "rgb" / "a.png").write_bytes(png(drawings(1)[0][..., :3]))
     assert translate_files(run, tmp_path / "rgb", tmp_path / "out2").translated == 1

@@ -216,6 +216,7 @@ def test_what_cannot_be_translated_is_refused(mixed: Path, tmp_path: Path) -> No
         (tmp_path / "none", tmp_path / "x", "does not exist"),
         (tmp_path / "empty", tmp_path / "x", "holds no images"),
         (mixed, mixed / "b.png", "is a file"),
+        (mixed, tmp_path / "x.png", "may hold several images: give a folder for the translations, not"),
         (tmp_path / "bad", tmp_path / "x", "none of its 1 images can be read; the first, x.png: cannot identify"),
     ):
         with pytest.raises(UserError, match=words):

@@ -160,6 +160,8 @@ def validate_dataset(dataset: Dataset) -> Dataset:
     if dataset.is_deep and dataset.source_dtype in depths.DTYPES and x.ndim <= 5:
         has_channels = not dataset.has_images or x.shape[1] <= MAX_CHANNELS
         is_valid = x.dtype in (torch.float32, torch.float64) and has_channels
+    if dataset.alpha and not (dataset.is_deep and dataset.has_images and x.shape[1] == 4):
+        raise UserError(f"{name} has alpha=True, which is for deep images of 4 channels: leave it out")
     if not is_valid and not (x.dtype == torch.float32 and x.ndim == 2):
         kinds = "uint8 images n x c x h x w (c is 1, 3 or 4) or float32 vectors n x d"
         raise UserError(f"a Dataset's x has {kinds}, not {shape} of {str(x.dtype).removeprefix('torch.')}: {how}")

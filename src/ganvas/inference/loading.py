@@ -4,7 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import DataOptions, Dataset, Source, check_depth, load, may_hold_images, names_shards, restore_numbers
+from ..data import (
+    CHANNELS,
+    DataOptions,
+    Dataset,
+    Source,
+    check_depth,
+    load,
+    may_hold_images,
+    names_shards,
+    restore_numbers,
+)
 from ..data.options import without_holdout
 from ..errors import UserError
 from ..model import Shape, kind_of, model_name
@@ -27,7 +37,8 @@ def load_domain(trained: "Trained", source: Source, options: DataOptions | None,
     scaling, shape = trained.domain_scaling(domain), trained.shape[domain]
     own = restore_numbers(source, restore_kind(source, options, shape), trained.metadata, scaling, domain)
     if len(shape) == 3 and isinstance(source, str | Path):
-        own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=shape[0] if scaling.may_have_alpha else own.channels)
+        is_fixed = shape[0] not in CHANNELS or (shape[0] == 4 and not scaling.may_have_alpha)
+        own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=own.channels if is_fixed else shape[0])
         own = with_stored_crop(own, trained)
     return check_depth(load(source, own), scaling)
 

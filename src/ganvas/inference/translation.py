@@ -239,6 +239,8 @@ def plan_translations(source: Path, out: Path) -> tuple[list[tuple[File, Path]],
             raise UserError(f"{out} is the source itself: give another folder for the translations")
         if out.exists() and not out.is_dir():
             raise UserError(f"{out} is a file: give a folder for the translations of {source}")
+        if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+            raise UserError(f"{source} may hold several images: give a folder for the translations, not {out}")
         listing = list_files(source, out)
         if not listing.images:
             raise UserError(f"{source} holds no images ({SUPPORTED_FORMATS})")
