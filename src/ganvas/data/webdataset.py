@@ -110,6 +110,7 @@ def open_tars(files: Sequence[Path], training: Sequence[Path] = (), progress: Pr
         bytes=sizes, mean_bytes=int(sizes.mean()) if len(sizes) else 0,
     )  # fmt: skip
     none = f"holds no images NAME.png, .jpg or .webp{': ' * bool(what)}{what}"
+    none += "; give arrays as one file, .npy or .npz" * (".npy" in others)
     check_shards(shards, none, "give every NAME a .cls, or none")
     return shards
 
