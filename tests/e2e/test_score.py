@@ -143,7 +143,24 @@ def test_a_translator_scores_the_domain_that_is_asked_for(capsys: pytest.Capture
         scores = [row["score"] for row in found[to]["rows"]]
         assert scores == ganvas.load("run").score(name, to=to).tolist()
         assert found[to]["calibration_examples"] > 0
+    Path("b.npy").unlink()  # which p-values of the other domain do not need
     assert score_examples("run", "a.npy").n_calibration == found["B"]["calibration_examples"]
+
+
+def test_a_discriminator_scores_from_the_checkpoint_or_from_the_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "dcgan", "digits", *TINY, "--quiet", "--keep", "last"]
+    for name, more in (("plain", []), ("keeps", ["--keep-discriminator"])):
+        assert main([*words, *more, "--folder", name]) == 0
+    score = ["digits", "--score", "discriminator", "--split", "test"]
+    found = told(capsys, "score", "plain", *score)
+    assert found["calibration_examples"] == len(found["rows"])
+    assert 0 < min(row["p_value"] for row in found["rows"]) < 0.01
+    for name in ("plain", "keeps"):
+        Path(name, "state.ckpt").unlink()
+    assert told(capsys, "score", "keeps", *score)["rows"] == found["rows"]
+    assert main(["score", "plain", *score]) == 2
+    err = capsys.readouterr().err
+    assert "state.ckpt is not in plain: train with --keep-discriminator to keep it with the weights" in err
 
 
 def test_ordinary_examples_raise_five_false_alarms_in_a_hundred() -> None:

@@ -16,6 +16,7 @@ from ganvas.distributions.posteriors import MIN_SCALE, UNIT_SCALE_BIAS
 from ganvas.errors import UserError
 from ganvas.inference import scores
 from ganvas.inference.trained import Trained
+from ganvas.io.safetensors import read_safetensors, select_prefix
 from tests.support.data import as_pair, image_collection
 
 D, Z, SIGMA = 5, 2, 0.4
@@ -205,7 +206,7 @@ def test_scores_that_a_model_lacks_are_refused(images: Dataset, vectors: Dataset
     with pytest.raises(UserError, match="importance_samples=0: give 1 or more"):
         vae.score(images, importance_samples=0)
     gan = ganvas.train(ganvas.GAN(latent=3, width=4), images, **options)
-    with pytest.raises(UserError, match=r"this gan has no score 'reconstruction'\. It has: inversion"):
+    with pytest.raises(UserError, match=r"this gan has no score 'reconstruction'\. It has: inversion, discriminator$"):
         gan.score(images, "reconstruction")
     pair = as_pair(vectors)
     disco = ganvas.train(ganvas.DiscoGAN(width=4), pair.datasets, **options)
@@ -238,3 +239,30 @@ def test_a_model_that_has_diverged_gives_no_scores(images: Dataset) -> None:
     next(run.nets["decoder"].parameters()).data[:] = torch.nan
     with pytest.raises(UserError, match="the score reconstruction of an example is no number"):
         run.score(images)
+
+
+@pytest.mark.parametrize(("cls", "options"), [
+    (ganvas.DCGAN, {"spectral_norm": True}), (ganvas.WGANGP, {"n_critic": 1}), (ganvas.CGAN, {}),
+    (ganvas.DCGAN, {"pack": 2, "augment": ("flip",), "augment_target": 0.5}),
+], ids=["spectral norm", "critic", "classes", "pairs"])  # fmt: skip
+def test_a_discriminator_judges_each_example_alone_and_is_not_in_training(
+    cls: type[ganvas.Model], options: dict[str, Any], images: Dataset, tmp_path: Path
+) -> None:
+    """Its running moments and its checkpoint's weights, no augmentation, and minus the logit: larger is stranger."""
+    models = [cls(latent=3, width=4, keep_discriminator=keep, **options) for keep in (False, True)]  # type: ignore[call-arg]
+    runs = [ganvas.train(m, images, steps=2, batch_size=8, keep="last", quiet=True, folder=tmp_path / str(i))
+            for i, m in enumerate(models)]  # fmt: skip
+    model = runs[0].model
+    _, tensors = read_safetensors(tmp_path / "0" / "state.ckpt")
+    D = model.networks(images.shape, len(images.classes))["D"]
+    D.load_state_dict(select_prefix(tensors, "nets/D."))
+    x, labels = images.x.float() / 127.5 - 1, [images.labels] if model.is_conditional else []
+    pack = getattr(model, "pack", 1)
+    expected = -D.eval()(torch.cat([x] * pack, 1), *labels)[:, 0].detach().double()
+    (tmp_path / "1" / "state.ckpt").unlink()
+    (tmp_path / "weights.safetensors").write_bytes((tmp_path / "1" / "weights.safetensors").read_bytes())
+    for run in (*runs, *(ganvas.load(tmp_path / name) for name in ("0", "1", "weights.safetensors"))):
+        torch.testing.assert_close(run.score(images, "discriminator"), expected, rtol=1e-4, atol=1e-5)
+    (tmp_path / "0" / "state.ckpt").unlink()
+    with pytest.raises(UserError, match=r"state.ckpt is not in .*: train with keep_discriminator=true"):
+        ganvas.load(tmp_path / "0").score(images, "discriminator")

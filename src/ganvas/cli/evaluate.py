@@ -124,7 +124,7 @@ def model_lines(values: MetricValues) -> list[str]:
         quality = "" if psnr is None else f", PSNR {psnr:.2f} dB, SSIM {values['ssim']:.4f}"
         lines.append(line("reconstruction", f"mean square error {values['reconstruction_mse']:.5f}{quality}"))
         if "reconstruction_rmse" in values:
-            errors = ", ".join(f"{value:.4g}" for value in values["reconstruction_rmse"])
+            errors = ", ".join(format_number(value, 4) for value in values["reconstruction_rmse"])
             lines.append(line("", f"root mean square error in units of the data {errors}"))
     return lines + (sample_lines(values) if "samples" in values else [])
 

@@ -16,7 +16,7 @@ from ..evaluation.anomalies import ScoredExamples, score_examples, shown_errors
 from ..inference.scores import SCORES
 from ..inference.trained import Trained
 from ..io.atomic import atomic_write, refuse_existing, unused_path
-from ..io.text import escape_text
+from ..io.text import escape_text, format_number
 from ..training.progress import ProgressBar
 from ..viz.html import write_page
 from ..viz.images import Examples, heat_maps, middle_slices
@@ -34,7 +34,7 @@ CODE_NOTE = "code, which also tells strange examples that are rebuilt as well as
 LEARNT_NOTE = "the run has learnt from these examples, or from most of them: new ones are stranger to it"
 SUFFIXES = (".csv", ".html", ".png")
 PICTURES = ("example", "compared with", "squared error")
-SHOWN = 12
+N_PICTURES = 12
 """the strangest examples that are shown, and as many of the most ordinary"""
 
 
@@ -61,19 +61,19 @@ def score(
     path = unused_path((trained.folder or Path()) / "scores.csv") if out is None else out
     check_request(trained, path, threshold, to)
     refuse_existing(path, force)
-    scored = score_examples(
+    result = score_examples(
         trained, data, options, kind=score, calibrate=calibrate, importance_samples=importance_samples, seed=seed,
         calibrate_options=replace(options, split="train", holdout=None, classes=()), to=to, progress=bar.say,
     )  # fmt: skip
-    bar.print_notes(notes(trained, scored, data, options, threshold, "threshold" in given))
-    rows = scored.rows(threshold)
-    write(path, trained, scored, rows, seed, to)
-    n_anomalies = None if scored.p_values is None else sum(row["anomaly"] for row in rows)
+    bar.print_notes(notes(trained, result, data, options, threshold, "threshold" in given))
+    rows = result.rows(threshold)
+    write(path, trained, result, rows, seed, to)
+    n_anomalies = None if result.p_values is None else sum(row["anomaly"] for row in rows)
     if n_anomalies is not None:
         bar.say(f"{n_anomalies} of {len(rows)} examples are anomalies, with p at most {threshold:g}")
     summary = {
-        "out": str(path), "score": scored.kind, "examples": len(rows), "anomalies": n_anomalies, "threshold": threshold,
-        "calibration": scored.calibration, "calibration_examples": scored.n_calibration, "rows": rows,
+        "out": str(path), "score": result.kind, "examples": len(rows), "anomalies": n_anomalies, "threshold": threshold,
+        "calibration": result.calibration, "calibration_examples": result.n_calibration, "rows": rows,
     }  # fmt: skip
     print_result([str(path)], summary, json)
 
@@ -92,24 +92,25 @@ def check_request(trained: Trained, path: Path, threshold: float, to: str) -> No
 
 
 def notes(
-    trained: Trained, scored: ScoredExamples, data: str, options: DataOptions, threshold: float, is_given: bool
+    trained: Trained, result: ScoredExamples, data: str, options: DataOptions, threshold: float, is_given: bool
 ) -> list[str]:
     """What the reader should know of the p-values; UserError where there are none for a threshold that was given."""
-    result, n, origin = list(scored.data.notes), scored.n_calibration, trained.training_data
-    if scored.kind == "reconstruction" and trained.priors is None:
-        result.append(f"ganvas fit-prior {trained.folder or 'RUN'} adds a score, {CODE_NOTE}")
-    if scored.p_values is None:
+    lines, n, origin = list(result.data.notes), result.n_calibration, trained.training_data
+    if result.kind == "reconstruction" and trained.priors is None:
+        lines.append(f"ganvas fit-prior {trained.folder or 'RUN'} adds a score, {CODE_NOTE}")
+    if result.p_values is None:
         if is_given:
-            raise UserError(f"`threshold` is of p-values, and there are none: {scored.calibration}; give `calibrate`")
-        return [*result, f"no p-values: {scored.calibration}; --calibrate DATA gives ordinary examples for them"]
+            raise UserError(f"`threshold` is of p-values, and there are none: {result.calibration}; give `calibrate`")
+        return [*lines, f"no p-values: {result.calibration}; --calibrate DATA gives ordinary examples for them"]
     if threshold * (n + 1) < 1:
-        result.append(f"by {n} held-out examples p is never below {1 / (n + 1):.2g}: no example can be an anomaly")
+        least = format_number(1 / (n + 1), 2)
+        lines.append(f"by {n} held-out examples p is never below {least}: no example can be an anomaly")
     if origin is not None and origin.is_named_by(data, options):
-        result.append(LEARNT_NOTE)
-    return result
+        lines.append(LEARNT_NOTE)
+    return lines
 
 
-def write(path: Path, trained: Trained, scored: ScoredExamples, rows: list[dict[str, Any]], seed: int, to: str) -> None:
+def write(path: Path, trained: Trained, result: ScoredExamples, rows: list[dict[str, Any]], seed: int, to: str) -> None:
     """Write the table of all examples, or pictures of some, as the name of the file says."""
     if path.suffix.lower() == ".csv":
         with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -117,10 +118,10 @@ def write(path: Path, trained: Trained, scored: ScoredExamples, rows: list[dict[
             table.writeheader()
             table.writerows({name: format_cell(value) for name, value in row.items()} for row in rows)
         return
-    n = min(SHOWN, len(rows))
-    order = scored.scores.argsort(descending=True, stable=True)
-    shown = torch.cat([order[:n], order.flip(0)[:n]])
-    x, *compared = shown_errors(trained, scored.data.select(shown), scored.kind, seed, to)
+    n = min(N_PICTURES, len(rows))
+    order = result.scores.argsort(descending=True, stable=True)
+    index = torch.cat([order[:n], order.flip(0)[:n]])
+    x, *compared = shown_errors(trained, result.data.select(index), result.kind, seed, to)
     pictures = list(map(as_picture, (x, *compared[:1])))
     pictures += [error_picture(errors / errors.amax().clamp_min(1e-12), x.shape[1]) for errors in compared[1:]]
     names = PICTURES[: len(pictures)]
@@ -130,8 +131,8 @@ def write(path: Path, trained: Trained, scored: ScoredExamples, rows: list[dict[
         Examples(torch.cat(sides), columns=n, row_labels=labels).save(path)
         return
     images = [Examples(torch.stack(parts), columns=len(parts)).render() for parts in zip(*pictures, strict=True)]
-    figures = [describe(rows[i]) | {"image": image} for i, image in zip(shown.tolist(), images, strict=True)]
-    title, lead = f"Scores of {scored.data.name}", f"{scored.kind} of {len(rows)} examples; each: {', '.join(names)}"
+    figures = [describe(rows[i]) | {"image": image} for i, image in zip(index.tolist(), images, strict=True)]
+    title, lead = f"Scores of {result.data.name}", f"{result.kind} of {len(rows)} examples; each: {', '.join(names)}"
     write_page(path, "score.html", title=title, lead=lead, strangest=figures[:n], ordinary=figures[n:])
 
 
@@ -154,9 +155,9 @@ def flat(x: Tensor) -> Tensor:
 
 def describe(row: dict[str, Any]) -> dict[str, str]:
     """What stands below the pictures of an example."""
-    p = "" if row["p_value"] is None else f", p {row['p_value']:.2g}" + ", anomaly" * row["anomaly"]
+    p = "" if row["p_value"] is None else f", p {format_number(row['p_value'], 2)}" + ", anomaly" * row["anomaly"]
     kind = f", {row['class']}" if "class" in row else ""
-    return {"name": str(row.get("file", row.get("index"))), "text": f"score {row['score']:.4g}{p}{kind}"}
+    return {"name": str(row.get("file", row.get("index"))), "text": f"score {format_number(row['score'], 4)}{p}{kind}"}
 
 
 def format_cell(value: Any) -> Any:

@@ -143,6 +143,10 @@ class Scaling:
         low, high = (along_channels(t.to(x.device, x.dtype), x) for t in (self.low, self.high))
         return ((x - low) / (high - low)).clamp_(0, 1).float()
 
+    def composite(self, x: Float[Tensor, "n c *size"], premultiplied: bool = False) -> Float[Tensor, "n c2 *size"]:
+        """Numbers in [0, 1] as errors compare them: pixels with alpha on black and on white."""
+        return composite_backgrounds(x, premultiplied) if self.may_have_alpha else x
+
     def from_unit(self, x: Float[Tensor, "n c *size"]) -> Shaped[Tensor, "n c *size"]:
         """Pixels in [0, 1], others clipped, as images: the inverse of `to_unit`."""
         if self.low is None or self.high is None:

@@ -9,16 +9,13 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ..data import DataOptions, Dataset, Source
-from ..data.scaling import composite_backgrounds
+from ..data import DataOptions, Dataset, Source, resolve_domains
 from ..errors import UserError
-from ..inference.loading import load_preprocessed
-from ..inference.scores import ERRORS, comparisons, load_scored, resolve_score, score_dataset, score_kinds
+from ..inference.scores import ERRORS, comparisons, load_all, load_inputs, resolve_score, score_dataset, score_kinds
 from ..inference.trained import Trained
 from ..metrics.conformal import conformal_p_values
 from ..metrics.features.base import Progress, say_nothing
 from ..training.run_records import load_run
-from .held_out import load_domains
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +66,9 @@ def score_examples(
     """
     trained = load_run(trained)
     kind = resolve_score(trained, kind, importance_samples)
-    dataset = load_scored(trained, data, options, to)
+    dataset = load_all(trained, data, options, to)
     held_out = (
-        load_calibration(trained, to) if calibrate is None else load_scored(trained, calibrate, calibrate_options, to)
+        load_calibration(trained, to) if calibrate is None else load_all(trained, calibrate, calibrate_options, to)
     )
     score = partial(score_dataset, trained, kind=kind, importance_samples=importance_samples, seed=seed, to=to)
     progress(f"{kind} of {len(dataset)} examples")
@@ -89,9 +86,8 @@ def load_calibration(trained: Trained, to: str) -> Dataset | str:
         return "nothing says where the run's data are"
 
     def read(sources: Any, options: DataOptions) -> Dataset:
-        if trained.model.n_domains == 1:
-            return load_preprocessed(trained, sources, options)
-        return load_domains(trained, sources, options).datasets[trained.domains(to)[0]]
+        sources = sources if trained.model.n_domains == 1 else resolve_domains(sources)[trained.domains(to)[0]]  # type: ignore[index]
+        return load_inputs(trained, sources, options, to)
 
     try:
         test = training_data.load_test_split(read)
@@ -108,10 +104,10 @@ def shown_errors(trained: Trained, data: Dataset, kind: str, seed: int = 0, to: 
     """
     scaling = trained.domain_scaling(trained.domains(to)[0] if trained.model.n_domains == 2 else 0)
     # of deep images the first channel, or three; of those with alpha the three that are seen on white
-    shown = slice(3 if data.shape[0] > 2 else 1) if not scaling.may_have_alpha else slice(-3, None)
-    shown = slice(None) if data.kind == "signal" else shown
+    channels = slice(3 if data.shape[0] > 2 else 1) if not scaling.may_have_alpha else slice(-3, None)
+    channels = slice(None) if data.kind == "signal" else channels
     if kind not in ERRORS and "reconstruction" not in score_kinds(trained):
         x = scaling.to_unit(data.x)
-        return ((composite_backgrounds(x) if scaling.may_have_alpha else x)[:, shown],)
+        return (scaling.composite(x)[:, channels],)
     x, r = (torch.cat(parts) for parts in zip(*comparisons(trained, data, kind, seed, to), strict=True))
-    return x[:, shown], r[:, shown].clamp(0, 1), (x - r).square().mean(1)
+    return x[:, channels], r[:, channels].clamp(0, 1), (x - r).square().mean(1)

@@ -82,7 +82,7 @@ class Direction:
         if not self.target.has_images:
             return replace(self.target, x=x.flatten(1), source_dtype="")
         if x.is_floating_point():
-            x = (x * 255).round().to(torch.uint8)
+            x = Scaling().from_unit(x)
         x = x if self.target.may_have_alpha else side_by_side(x)
         return replace(self.target, x=x, source_dtype="", alpha=False)
 

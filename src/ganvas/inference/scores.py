@@ -5,6 +5,7 @@
     elbo            minus the evidence lower bound, in nats  (arXiv:1312.6114, equation 7)
     reconstruction  |x - g(f(x))|^2 / D, g(f(x)) from the posterior's mean where the code is a distribution
     inversion       min_z |x - G(z)|^2 / D, by Adam from the nearest of some samples  (arXiv:1703.05921, equation 3)
+    discriminator   minus the logit that a GAN's discriminator gives x, or its critic's value
     cycle           |x - F(G(x))|^2 / D, of a translator that goes both ways
 
 D is how many numbers x has.  Errors are of pixels in [0, 1], those with alpha on black and on white, and of vectors in
@@ -20,20 +21,21 @@ from torch import Tensor
 from torch.optim import Adam
 
 from ..data import DataOptions, Dataset, Source
-from ..data.scaling import composite_backgrounds
 from ..distributions.priors import BEST
 from ..errors import UserError, check_positive, did_you_mean
 from ..model import EncoderModel, GenerativeModel, TranslationModel, model_name, model_name_with_article
+from ..models._gan import Adversarial
 from ..models._translator import OTHER_DOMAIN
 from ..models._variational import LikelihoodModel
 from ..randomness import make_generator
 from .bounds import elbo_terms, importance_weighted_bound
 from .loading import check_domain, check_whole, load_domain, load_preprocessed
+from .networks import find_checkpoint, load_discriminator
 
 if TYPE_CHECKING:
     from .trained import Trained
 
-SCORES = ("code", "likelihood", "elbo", "reconstruction", "inversion", "cycle")
+SCORES = ("code", "likelihood", "elbo", "reconstruction", "inversion", "discriminator", "cycle")
 ERRORS = ("reconstruction", "inversion", "cycle")
 """scores that compare an example with another"""
 IMPORTANCE_SAMPLES, ELBO_DRAWS = 16, 10
@@ -44,7 +46,7 @@ COMPARED_AT_ONCE, NUMBERS_AT_ONCE, INVERTED_AT_ONCE = 256, 2**22, 32
 """examples that are compared at once, and numbers in them, at most; examples that are inverted at once"""
 CPU = torch.device("cpu")
 Scores = Float64[Tensor, " n"]
-Pair = tuple[Float[Tensor, "n *seen"], Float[Tensor, "n *seen"]]
+Pair = tuple[Float[Tensor, "n *shape"], Float[Tensor, "n *shape"]]
 """examples, and others that they are compared with, as errors are measured"""
 
 
@@ -60,7 +62,7 @@ def score_kinds(trained: "Trained") -> list[str]:
         if trained.priors is None or (has_likelihood and len(trained.shape) == 1):
             return [*kinds, "code"]
         return ["code", *kinds]  # which tells images best, and of vectors those of an autoencoder: docs/scores.md
-    return ["inversion"] if isinstance(model, GenerativeModel) else []
+    return ["inversion"] * isinstance(model, GenerativeModel) + ["discriminator"] * isinstance(model, Adversarial)
 
 
 def resolve_score(trained: "Trained", kind: str | None, importance_samples: int | None = None) -> str:
@@ -75,6 +77,8 @@ def resolve_score(trained: "Trained", kind: str | None, importance_samples: int 
     kind = kind or kinds[0]
     if kind == "code":  # refused before anything is read
         trained.get_fitted_prior(BEST)
+    elif kind == "discriminator" and trained.discriminator is None:
+        find_checkpoint(trained)
     if importance_samples is not None:
         check_positive(importance_samples, "importance_samples")
         if kind != "likelihood":
@@ -82,14 +86,19 @@ def resolve_score(trained: "Trained", kind: str | None, importance_samples: int 
     return kind
 
 
-def load_scored(trained: "Trained", data: Source, options: DataOptions | None, to: str) -> Dataset:
-    """The examples that a source names, of a translator those that it translates `to` B or A; all of them."""
+def load_inputs(trained: "Trained", data: Source, options: DataOptions | None, to: str) -> Dataset:
+    """The examples that a source names, of a translator those that it translates `to` B or A."""
     if trained.model.n_domains == 1:
-        return check_whole(load_preprocessed(trained, data, options), data)
+        return load_preprocessed(trained, data, options)
     domain, _ = trained.domains(to)
-    dataset = check_whole(load_domain(trained, data, options, domain), data)
+    dataset = load_domain(trained, data, options, domain)
     check_domain(dataset, trained.shape[domain], to)
     return dataset
+
+
+def load_all(trained: "Trained", data: Source, options: DataOptions | None, to: str) -> Dataset:
+    """The same; UserError where they are a sample of the source's."""
+    return check_whole(load_inputs(trained, data, options, to), data)
 
 
 @torch.random.fork_rng(devices=[])
@@ -97,7 +106,7 @@ def load_scored(trained: "Trained", data: Source, options: DataOptions | None, t
 def score_dataset(
     trained: "Trained", data: Dataset, kind: str, *, importance_samples: int | None = None, seed: int = 0, to: str = "B"
 ) -> Scores:
-    """The score of this kind of each of n examples, as `load_scored` has them; UserError where one is no number."""
+    """The score of this kind of each of n examples, as `load_inputs` has them; UserError where one is no number."""
     model = trained.model
     x, y = data.x, data.labels if model.is_conditional else None
     if kind in ERRORS:
@@ -106,6 +115,11 @@ def score_dataset(
         prior = trained.get_fitted_prior(BEST)
         codes = trained.encode_with(trained.require(EncoderModel, "has no encoder").encode, data)
         values = -(trained.log_prior(codes) if prior is None else prior.log_prob(codes)).double()
+    elif kind == "discriminator":
+        assert isinstance(model, Adversarial)
+        D, copies = load_discriminator(trained), (1, model.pack, *[1] * (x.ndim - 2))  # where D sees several in one
+        u = trained.domain_scaling()(x)
+        values = -trained.map_chunks(lambda part, *labels: D(part.repeat(copies), *labels), u, y).double()[:, 0]
     else:
         assert isinstance(model, LikelihoodModel)
         u = trained.domain_scaling()(x)
@@ -155,8 +169,7 @@ def measurable(trained: "Trained", u: Tensor) -> Tensor:
     low, high = scaling.pixel_range
     if u.ndim == 2:
         return u
-    pixels = (u - low) / (high - low)
-    return composite_backgrounds(pixels, scaling.premultiplied) if scaling.may_have_alpha else pixels
+    return scaling.composite((u - low) / (high - low), scaling.premultiplied)
 
 
 def translate_back(trained: "Trained", x: Tensor, to: str) -> Pair:
@@ -164,9 +177,8 @@ def translate_back(trained: "Trained", x: Tensor, to: str) -> Pair:
     scaling = trained.domain_scaling(trained.domains(to)[0])
     x = scaling.to_unit(x) if x.ndim > 2 else x
     r = trained.translate_batch(trained.translate_batch(x, to), OTHER_DOMAIN[to])
-    if not scaling.may_have_alpha:
-        return x, r
-    return (composite_backgrounds(x), composite_backgrounds(r)) if x.ndim == 4 else (scaling(x), scaling(r))
+    as_measured = scaling.composite if x.ndim > 2 else scaling
+    return as_measured(x), as_measured(r)
 
 
 def invert(trained: "Trained", u: Tensor, y: Tensor | None, seed: int) -> Pair:
@@ -176,15 +188,15 @@ def invert(trained: "Trained", u: Tensor, y: Tensor | None, seed: int) -> Pair:
     """
     model = trained.require(GenerativeModel, "draws no examples from noise")
     z = model.sample_prior(INVERSION_SAMPLES, trained.shape, make_generator(CPU, seed, "inversion"), **trained.nets)
-    found = torch.empty_like(u)
+    inverse = torch.empty_like(u)
     for label in [-1] if y is None else y.unique().tolist():
         labels = () if y is None else (torch.full((len(z),), label),)
         samples = trained.map_chunks(lambda *part: model.generate(*part, **trained.nets), z, *labels).flatten(1)
         index = torch.arange(len(u))[slice(None) if y is None else torch.eq(y, label)]
         for part in index.split(INVERTED_AT_ONCE):
             nearest = torch.cdist(u[part].flatten(1), samples).topk(INVERSION_STARTS, largest=False).indices
-            found[part] = descend(trained, model, u[part].to(trained.device), z[nearest], labels)
-    return measurable(trained, u), measurable(trained, found)
+            inverse[part] = descend(trained, model, u[part].to(trained.device), z[nearest], labels)
+    return measurable(trained, u), measurable(trained, inverse)
 
 
 def descend(

@@ -25,16 +25,15 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import RunFolder, find_weights
 from ..io.safetensors import read_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, to_dict
-from ..models import MODELS
 from ..models._own import with_own_networks
 from ..models._variational import Variational
 from ..nn.cpu import retain_freed_memory
-from ..nn.skeleton import allocate
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
 from .loading import check_domain, check_whole, load_preprocessed, restore_kind, with_stored_crop
-from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, check_networks, parse_weights
-from .scores import load_scored, resolve_score, score_dataset
+from .networks import keeps_discriminator, load_networks
+from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, parse_weights
+from .scores import resolve_score, score_dataset
 from .tiling import translate_images
 from .training_data import TrainingData, parse_training_data
 
@@ -69,6 +68,8 @@ class Trained:
     """what `fit_prior` fitted"""
     scaling: tuple[Scaling, ...] = ()
     """how it sees the examples of each domain; nothing where vectors are left as they are"""
+    discriminator: nn.Module | None = None
+    """that of a GAN which keeps it"""
 
     def __repr__(self) -> str:
         step, data = (self.metadata.get(name) for name in ("step", "data"))
@@ -225,7 +226,7 @@ class Trained:
         `importance_samples` are for the score likelihood; a translator scores what it translates `to` B or A.
         """
         kind = resolve_score(self, kind, importance_samples)
-        dataset = load_scored(self, data, options, to)
+        dataset = load_all(self, data, options, to)
         return score_dataset(self, dataset, kind, importance_samples=importance_samples, seed=seed, to=to)
 
     def translate(self, data: Source, to: str = "B", options: DataOptions | None = None) -> Examples:
@@ -360,7 +361,8 @@ class Trained:
         version = DEEP_FORMAT_VERSION if "dtypes" in scaling_header else FORMAT_VERSION
         own = (version, __version__, model_name(self.model), to_dict(self.model), list(self.shape))
         header = self.metadata | prior_header | scaling_header | dict(zip(OWN_HEADER, own, strict=True))
-        weights = {name: t.detach().cpu().contiguous() for name, t in self.nets.state_dict().items()}
+        nets = self.nets if self.discriminator is None else nn.ModuleDict({**self.nets, "D": self.discriminator})
+        weights = {name: t.detach().cpu().contiguous() for name, t in nets.state_dict().items()}
         with atomic_write(path) as temporary:
             save_file(weights | prior_tensors | scaling_tensors, temporary, {"ganvas": json.dumps(header)})
 
@@ -383,14 +385,12 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
     classes = len(header.get("classes", []))
     scaling = scaling_from_state(weights, header, model)
     mismatch = f"{file}: the weights do not fit its own header"
-    nets = allocate(check_networks(model, shape, classes, weights, False, mismatch))
-    if networks or type(model) is not MODELS.get(header["model"]):  # those of the user's own hold more than their file
-        nets = nn.ModuleDict({name: net for name, net in model.networks(shape, classes).items() if name in nets})
-    nets.load_state_dict(weights)
+    nets = load_networks(model, shape, classes, weights, keeps_discriminator(model), mismatch).to(device or CPU)
+    discriminator = nets.pop("D") if keeps_discriminator(model) else None
     retain_freed_memory()  # or every chunk of examples would wait for new pages
-    nets = nets.to(device or CPU).eval().requires_grad_(False)
     metadata = {k: v for k, v in header.items() if k not in OWN_HEADER}
-    trained = Trained(model, shape, nets, metadata, folder.path if folder.config.exists() else None, priors, scaling)
+    run = folder.path if folder.config.exists() else None
+    trained = Trained(model, shape, nets, metadata, run, priors, scaling, discriminator)
     if priors is not None:
         latent_priors.validate_priors(priors, trained.sample_prior(2, make_generator(CPU, 0, "fits")), file)
     return trained

@@ -115,6 +115,8 @@ class Adversarial(LatentModel):
     """augment with a probability that keeps E sign D(x) at this, e.g. 0.6; always unless given (arXiv:2006.06676)"""
     augment_span: Count = 50_000
     """real images in which that probability can rise from 0 to 1"""
+    keep_discriminator: bool = False
+    """keep D among the weights too, for `ganvas score --score discriminator` where the checkpoint is gone"""
     pack: Annotated[int, Field(gt=0, le=64)] = 1
     """examples that D judges together"""
     lr: Positive = 2e-4

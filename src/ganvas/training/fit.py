@@ -18,6 +18,7 @@ from ..data import Data, Dataset, DomainPair, Scaling, class_counts, make_stream
 from ..diagnostics import examine, recent_lines
 from ..distributions.priors import STANDARD, FittedPriors
 from ..errors import DivergenceError, RankError, TrainingStopped, UserError
+from ..inference.networks import keeps_discriminator
 from ..inference.trained import Trained, load_trained
 from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
@@ -344,7 +345,9 @@ class Run:
         """The averaged networks, with what a user of them wants to know."""
         data, ema_nets = self.data, current_ema(self.whole, ema_decay_of(self.model, self.config))
         metadata = {"data": data.name, "classes": list(data.classes), "step": self.state.step} | self.description
-        return Trained(self.model, data.shape, ema_nets, metadata, self.folder, scaling=self.state.scaling)
+        D = self.whole.nets["D"] if keeps_discriminator(self.model) else None
+        scaling = self.state.scaling
+        return Trained(self.model, data.shape, ema_nets, metadata, self.folder, scaling=scaling, discriminator=D)
 
     @cached_property
     def description(self) -> dict[str, Any]:
