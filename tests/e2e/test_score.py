@@ -10,6 +10,7 @@ from PIL import Image
 
 import ganvas
 from ganvas.cli.app import main
+from ganvas.cli.score import describe
 from ganvas.evaluation.anomalies import score_examples
 from ganvas.metrics.conformal import conformal_p_values
 from tests.support.cli import TINY, said, told
@@ -96,12 +97,19 @@ def test_pages_and_pictures_show_the_ends(run: str, capsys: pytest.CaptureFixtur
     found = told(capsys, "score", run, "digits", "--split", "test", "--out", "page.html")
     page = Path("page.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 24
+    assert ", class 1" in page
     by_score = sorted(found["rows"], key=lambda row: -row["score"])
     assert page.index(f"score {by_score[0]['score']:.4g}") < page.index("The most ordinary")
     assert page.index(f"score {by_score[-1]['score']:.4g}") > page.index("The most ordinary")
     assert main(["score", run, "digits", "--split", "test", "--out", "picture.png"]) == 0
     with Image.open("picture.png") as picture:
         assert picture.width > 500
+
+
+def test_small_numbers_below_pictures_have_no_powers_of_ten() -> None:
+    assert describe({"file": "a.png", "score": 1.5e-5, "p_value": 2e-5, "anomaly": True}) == {
+        "name": "a.png", "text": "score 0.000015, p 0.00002, anomaly"
+    }  # fmt: skip
 
 
 def test_a_heat_map_is_the_squared_error_of_a_pixel() -> None:

@@ -156,7 +156,7 @@ def flat(x: Tensor) -> Tensor:
 def describe(row: dict[str, Any]) -> dict[str, str]:
     """What stands below the pictures of an example."""
     p = "" if row["p_value"] is None else f", p {format_number(row['p_value'], 2)}" + ", anomaly" * row["anomaly"]
-    kind = f", {row['class']}" if "class" in row else ""
+    kind = f", class {row['class']}" if "class" in row else ""
     return {"name": str(row.get("file", row.get("index"))), "text": f"score {format_number(row['score'], 4)}{p}{kind}"}
 
 
