@@ -17,7 +17,7 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1325,
+    ".": 1340,
     "cli": 2260,
     "data": 6850,
     "diagnostics": 222,

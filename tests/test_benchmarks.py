@@ -53,8 +53,12 @@ PICTURES: dict[str, Any] = {
         "fastgan": (None, {"batch_size": 4, "width": 0.01}, "fastgan"),
     },
 }
+QUICK = {name: lambda train, test, seed: test[:, 0] for name in ("ours", "other")}
 SWITCHES = {"vae": (VAE, (8, 8, 1), 4)}
 SMALL: dict[str, list[Small]] = {
+    "adbench": [
+        small("DATA/adbench --splits 2", "AUROC, 2 splits", "mean rank, confirmed", "AP, 2 splits", METHODS=QUICK)
+    ],
     "anomaly": [
         small(
             *("DATA/mnist.npz --digits 3,4", "autoencoder, AUROC", "mean", "OCGAN, published"),
@@ -255,6 +259,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     glyphs = {name: random.integers(0, 256, (600, 32, 32), np.uint8) for name in "AB"}
     np.savez(folder / "font_upright_italic_32.npz", **glyphs, family=np.arange(600) % 24)  # type: ignore[arg-type]
     np.savez(folder / "openclipart_64.npz", x_train=random.integers(0, 256, (40, 64, 64, 4), np.uint8))  # type: ignore[arg-type]
+    (folder / "adbench").mkdir()
+    table, is_outlier = random.normal(size=(30, 3)), np.arange(30) % 5 == 0
+    for name in ("4_breastw", "6_cardio"):
+        np.savez(folder / "adbench" / f"{name}.npz", X=table, y=is_outlier.astype(int))
     return folder
 
 

@@ -8,6 +8,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
@@ -47,21 +48,34 @@ def test_outliers_have_unlikely_codes_or_are_not_rebuilt() -> None:
     far = MEAN + 6 * FACTOR.sum(0)  # rebuilt as well as others, but where none are
     off = MEAN + 6 * np.linalg.svd(FACTOR)[2][-1]  # its code is an ordinary one
     assert found.predict(np.stack([far, off])).tolist() == [-1, -1]
-    z, error = found.transform(X), found.describe(X)[:, 2].exp().numpy()
-    u, nets = found.standardize(X), found.networks_.requires_grad_(False)
-    np.testing.assert_allclose(error, (nets["decoder"](torch.from_numpy(z)) - u).square().mean(1))
-    d = found.density_
-    reference = sum(
-        w * multivariate_normal(m, f @ f.T).pdf(np.concatenate([z, np.log(error)[:, None]], 1))
-        for w, m, f in zip(*(t.numpy() for t in d), strict=True)
-    )
-    np.testing.assert_allclose(found.score_samples(X), np.log(reference), rtol=1e-5)
+    z, u, decoder = found.transform(X), found.standardize(X), found.networks_.requires_grad_(False)["decoder"]
+    rows = np.concatenate([z / z.std(0), u - decoder(torch.from_numpy(z))], 1)
+    distances = np.sort(cdist(rows, rows), axis=1)[:, 20]  # sqrt(400), besides the row itself
+    edges = [np.histogram(column, 10) for column in X.T]
+    place = [np.searchsorted(e[1:-1], column, "right") for (_, e), column in zip(edges, X.T, strict=True)]
+    rarity = -sum(np.log((n[i] + 0.5) / 405) for (n, _), i in zip(edges, place, strict=True))
+    parts = [distances, np.linalg.norm((X - X.mean(0)) / X.std(0), axis=1), rarity]
+    scaled = [(s - np.median(s)) / np.subtract(*np.percentile(s, (75, 25))) for s in parts]
+    np.testing.assert_allclose(found.score_samples(X), -(scaled[0] + (scaled[1] + scaled[2]) / 4), rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(found.predict(X), np.where(found.decision_function(X) < 0, -1, 1))
     assert (found.predict(X) == -1).sum() == 40
     np.testing.assert_allclose(found.decision_function(X), found.score_samples(X) - found.offset_)
     assert found.transform(X).shape == (400, 2)
     half = AutoencoderDetector(latent=2, contamination=0.5, random_state=0).fit(X)
     assert (half.predict(X) == -1).sum() == 200
+
+
+def test_outliers_alike_do_not_vouch_for_each_other() -> None:
+    """A tenth of the training rows lie in one place, far from the others: to the nearest few they are ordinary."""
+    copies = MEAN + 20 + 0.01 * np.random.default_rng(1).normal(size=(15, 5))
+    found = AutoencoderDetector(random_state=0).fit(np.concatenate([X, copies]))
+    assert (found.predict(copies) == -1).all()
+
+
+def test_a_code_that_never_varies_says_nothing() -> None:
+    found = AutoencoderDetector(steps=1, random_state=0).fit(np.tile(X[:1], (20, 1)))
+    assert found.score_samples(X[:1]) == pytest.approx(0, abs=1e-6)
+    assert np.isfinite(found.score_samples(X)).all()
 
 
 def test_a_density_is_near_that_of_the_data() -> None:

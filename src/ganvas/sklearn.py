@@ -4,7 +4,7 @@ They learn on the CPU, in some hundred steps, write no run folder, and depend on
 Networks are MLPs; columns are standardised.  Scores are computed in float64, each from its own row and nothing else.
 """
 
-from math import log
+from math import isqrt, log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # scikit-learn has no types
 
     class TransformerMixin: ...
 
+    NearestNeighbors: Any
     check_random_state: Any
     check_is_fitted: Any
     validate_data: Any
@@ -35,6 +36,7 @@ else:
             OutlierMixin,
             TransformerMixin,
         )
+        from sklearn.neighbors import NearestNeighbors
         from sklearn.utils import check_random_state
         from sklearn.utils.validation import check_is_fitted, validate_data
     except ImportError as missing:
@@ -43,7 +45,6 @@ else:
 from .config import TrainConfig
 from .data import Scaling, from_array
 from .distributions.posteriors import normal_log_prob
-from .distributions.priors import Mixture, fit_priors
 from .errors import UserError, check_positive
 from .models import VAE, Autoencoder
 from .randomness import make_generator
@@ -54,8 +55,10 @@ CPU = torch.device("cpu")
 MIN_STEPS, MAX_STEPS, STEPS_PER_EXAMPLE = 200, 1000, 0.5
 """training steps where `steps` is None: so many an example, within these limits"""
 MAX_LATENT, BATCH_SIZE, ROWS_AT_ONCE = 32, 64, 1024
-MIN_ERROR = 1e-12
-"""squared error below which none is told from others"""
+MIN_SCALE = 1e-6
+"""the least spread of codes and of scores, as a share of the largest, that is more than rounding"""
+N_BINS, PART_WEIGHTS = 10, (1.0, 0.25, 0.25)
+"""bins of a column's histogram, and weights of the parts of a score"""
 IMPORTANCE_SAMPLES = 64
 """samples z of each example for its likelihood"""
 
@@ -108,10 +111,15 @@ class TableModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
 
 class AutoencoderDetector(OutlierMixin, TableModel):
-    """Outliers by an autoencoder: rows with an unlikely code, or that it cannot rebuild from the code.
+    """Outliers by an autoencoder: rows that are far from others by their code and what it does not hold of them.
 
-    The score is the density of (z, log |x - g(z)|^2) under a Gaussian or a mixture of them, whichever makes held-out
-    rows likelier: after Zong et al., Deep Autoencoding Gaussian Mixture Model, ICLR 2018, but fitted after training.
+    A row's score is s_1 + (s_2 + s_3) / 4, each s less its median over the training rows, in interquartile ranges:
+
+        s_1  distance of (z, x - g(z)), z the code in deviations, to that of the k-th nearest of n training rows, k =
+             sqrt(n): so many that a few outliers alike do not vouch for each other  (Ramaswamy et al., SIGMOD 2000)
+        s_2  |x|, how far the row is from the mean, in deviations of the columns
+        s_3  - sum_j log p_j(x_j), how rare its numbers are in their columns, p_j a histogram of ten bins  (HBOS,
+             Goldstein & Dengel, KI 2012)
 
     `latent` is the length of the code (None: half the columns, at most 32), `width` the units of a hidden layer,
     `steps` how long it learns (None: by the number of rows, at most 1000), `contamination` the share of the training
@@ -131,25 +139,50 @@ class AutoencoderDetector(OutlierMixin, TableModel):
             raise UserError(
                 f"contamination={self.contamination} is no share of outliers: give more than 0, at most 0.5"
             )
-        seed = self.train(X, Autoencoder)
-        fitted = fit_priors(self.describe(X), seed=seed, kinds=["gaussian", "mixture"])
-        best = max(fitted.priors, key=fitted.held_out.__getitem__)
-        self.density_: Mixture = Mixture(*(t.double() for t in fitted.priors[best]))
-        self.offset_: float = float(np.percentile(self.score_samples(X), 100 * self.contamination))
+        self.train(X, Autoencoder)
+        u, self.code_scale_ = self.standardize(X), np.ones(self._n_features_out)
+        rows = self.describe(u)
+        z = rows[:, : self._n_features_out]
+        self.code_scale_ = np.where(z.std(0) > MIN_SCALE * np.abs(z).max(), z.std(0), 1.0)
+        z /= self.code_scale_  # in the rows
+        n_neighbors = 1 + isqrt(len(u))  # a training row is the nearest to itself
+        self.neighbors_: Any = NearestNeighbors(n_neighbors=n_neighbors).fit(rows)
+        self.low_: np.ndarray = u.numpy().min(0)
+        self.high_: np.ndarray = u.numpy().max(0)
+        bins = np.arange(N_BINS)[:, None]
+        counts = np.stack([(self.bin(u) == i).sum(0) for i in bins])
+        self.rarity_: np.ndarray = -np.log((counts + 0.5) / (len(u) + 0.5 * N_BINS))
+        parts = self.parts(u, rows)
+        low, self.median_, high = np.percentile(parts, (25, 50, 75), axis=0)
+        self.range_: np.ndarray = np.where(high - low > MIN_SCALE * np.abs(parts).max(0), high - low, 1.0)
+        self.offset_: float = float(np.percentile(self.weigh(parts), 100 * self.contamination))
         return self
 
     @torch.no_grad()
-    def describe(self, X: Any) -> Tensor:
-        """The code of each row and the logarithm of its squared error, n x (latent + 1)."""
-        u = self.standardize(X)
+    def describe(self, u: Tensor) -> np.ndarray:
+        """The code of standardised rows, in deviations, and their residual: n x (latent + d)."""
         z = self.networks_["encoder"](u)
-        error = (self.networks_["decoder"](z) - u).square().mean(1, keepdim=True)
-        return torch.cat([z, error.clamp_min(MIN_ERROR).log()], 1)
+        return np.concatenate([z.numpy() / self.code_scale_, (u - self.networks_["decoder"](z)).numpy()], 1)
+
+    def bin(self, u: Tensor) -> np.ndarray:
+        """The bin of each number of standardised rows in its column, those beyond in the first or the last: n x d."""
+        span = np.where(self.high_ > self.low_, self.high_ - self.low_, 1.0)
+        return np.asarray(np.clip(N_BINS * (u.numpy() - self.low_) / span, 0, N_BINS - 1), dtype=int)
+
+    def parts(self, u: Tensor, rows: np.ndarray) -> np.ndarray:
+        """s_1, s_2 and s_3 of standardised rows, and of these as they are described: n x 3."""
+        distance = self.neighbors_.kneighbors(rows)[0][:, -1]
+        rarity = np.take_along_axis(self.rarity_, self.bin(u), 0).sum(1)
+        return np.stack([distance, np.linalg.norm(u.numpy(), axis=1), rarity], 1)
+
+    def weigh(self, parts: np.ndarray) -> np.ndarray:
+        """Minus the score of rows with these parts."""
+        return -np.asarray((parts - self.median_) / self.range_ @ PART_WEIGHTS)
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """The log-density of each row's code and error, in nats: lower is stranger."""
-        rows = self.describe(X)  # first, as it says what is not fitted yet
-        return np.asarray(self.density_.log_prob(rows))
+        """Minus the score of each row: lower is stranger."""
+        u = self.standardize(X)
+        return self.weigh(self.parts(u, self.describe(u)))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """`score_samples` less its threshold: negative for outliers."""
