@@ -17,14 +17,14 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1340,
+    ".": 1360,
     "cli": 2260,
     "data": 6850,
     "diagnostics": 222,
     "distributions": 900,
     "evaluation": 1132,
     "explore": 390,
-    "inference": 1700,
+    "inference": 1795,
     "io": 620,
     "metrics": 2248,
     "models": 3105,

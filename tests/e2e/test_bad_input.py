@@ -107,7 +107,7 @@ OPTIONS: list[tuple[list[str], str]] = [
     (["train", "dcgan", "emoji", "--norm-d", "batch", "--r1", "1"], "--r1 1 is about D's gradient at each example"),
     (
         ["train", "dcgan", "emoji", "--net", "conv", "--penalty-interval", "16"],
-        "--penalty-interval 16 is the interval of penalties: give a weight of one, e.g. --r1 1",
+        "--penalty-interval 16 is the interval of penalties: give a weight, e.g. --r1 1",
     ),
     (["train", "dcgan", "emoji", "--pack", "3"], "--batch-size 32 cannot be packed by --pack 3: give a multiple of it"),
     (["train", "cgan", "emoji", "--pack", "2"], "--pack 2 shows D examples of different labels at once: use --pack 1"),

@@ -340,7 +340,7 @@ REFUSALS: list[tuple[Adversarial, str, str]] = [
     (
         GAN(penalty_interval=4),
         "images",
-        "penalty_interval=4 is the interval of penalties: give a weight of one, e.g. r1=1",
+        "penalty_interval=4 is the interval of penalties: give a weight, e.g. r1=1",
     ),
     (R3GAN(r1=0, r2=0, penalty_interval=4), "images", "penalty_interval=4 is the interval of penalties: give a weight"),
     (GAN(augment=("color", "cutout")), "vectors", "augment=color,cutout changes images, but vectors holds vectors"),

@@ -33,7 +33,7 @@ from ..viz.images import Examples
 from .loading import check_domain, check_whole, load_preprocessed, restore_kind, with_stored_crop
 from .networks import keeps_discriminator, load_networks
 from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, parse_weights
-from .scores import resolve_score, score_dataset
+from .scores import load_all, resolve_score, score_dataset
 from .tiling import translate_images
 from .training_data import TrainingData, parse_training_data
 
@@ -232,14 +232,13 @@ class Trained:
     def translate(self, data: Source, to: str = "B", options: DataOptions | None = None) -> Examples:
         """The translations of examples of one domain to the other, B or A, by a translator.
 
-        Images may have any size and channels: they get those of their domain, and keep alpha; deep ones have its
-        channels.  Raises UserError for examples of another kind, and where the model does not translate that way.
+        Images have any size, and channels, which become those of their domain, alpha aside; deep ones have its own.
+        UserError for examples of another kind, and where the model does not translate that way.
         """
         a, b = self.domains(to)
         source, target = self.domain_scaling(a), self.domain_scaling(b)
         options = restore_numbers(data, restore_kind(data, options, self.shape[a]), self.metadata, source, a)
-        if not source.may_have_alpha and len(self.shape[a]) == 3:
-            # what has is laid on the background here, and otherwise where it is translated
+        if not source.may_have_alpha and len(self.shape[a]) == 3:  # others: in `translate_images`
             options = replace(options, background=with_stored_crop(options, self).background or "white")
         dataset = check_depth(check_whole(load(data, options), data), source)
         check_domain(dataset, self.shape[a], to, any_size=True)

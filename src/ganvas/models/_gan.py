@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Count, Fraction, Positive, Size, Weight, split_commas
-from ..model import Batch, Move, Shape, device_of, kind_of, minimize
+from ..model import Batch, Move, Shape, device_of, minimize
 from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..nn.compilation import uncompiled
@@ -162,11 +162,9 @@ class Adversarial(LatentModel):
                     "use norm_d=layer or norm_d=none"
                 )
         if (interval := self.objective.penalty_interval) > 1 and not self.objective.penalties:
-            what = "is the interval of penalties: give a weight of one, e.g. r1=1"
-            raise UserError(f"penalty_interval={interval} {what}")
+            raise UserError(f"penalty_interval={interval} is the interval of penalties: give a weight, e.g. r1=1")
         if (kinds := ",".join(self.augment)) and not data.has_images:
-            what = f"{data.name} holds {kind_of(data.shape)}s"
-            raise UserError(f"augment={kinds} changes images, but {what}: leave it out")
+            raise UserError(f"augment={kinds} changes images, but {data.name} holds {data.kind}s: leave it out")
         if self.augment_target is not None and not kinds:
             raise UserError(f"augment_target={self.augment_target:g} needs kinds of change: give augment as well")
         if self.pack > 1 and self.is_conditional:
