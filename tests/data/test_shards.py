@@ -294,7 +294,7 @@ def test_what_members_lack_is_said_with_their_names(tmp_path: Path) -> None:
         ([("a.png", image), ("a.json", json.dumps({"label": {"x": 1}}).encode())], r"a.json is no label: .* no single"),
         (
             [("a.npy", image)],
-            r"x.tar holds no images NAME.png, .jpg or .webp: 1 .npy; give arrays as one file, .npy or .npz",
+            r"x.tar holds no images NAME.png, .*: 1 .npy; give arrays as one file",
         ),
         ([("a.png", b"no image")], r"none of 1 images can be read; the first, x.tar, a.png: cannot identify"),
     ):
