@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data import DataOptions, Dataset, decoded, folder, load
+from ganvas.data import DataOptions, Dataset, decoded, folder, load, shards
 from ganvas.errors import UserError
 from tests.support.cli import said, told
 
@@ -25,7 +25,7 @@ SIZE = (12, 10)
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "MIN_IMAGES", 2)
+    monkeypatch.setattr(decoded, "MIN_IMAGES", 2)
 
 
 @pytest.fixture
@@ -73,6 +73,7 @@ def read_again(source: Path, options: DataOptions, monkeypatch: pytest.MonkeyPat
     with monkeypatch.context() as patch:
         patch.setattr(folder, "read_images", refuse)
         patch.setattr(folder, "in_parallel", refuse)
+        patch.setattr(shards, "read_images", refuse)
         return load(source, options)
 
 
@@ -107,15 +108,21 @@ def test_the_second_start_has_the_same_data_and_decodes_nothing(
     assert n_entries() == 1
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar", "flat.tar"])
 def test_archives_are_decoded_once(kind: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive, options = tmp_path / f"photos.{kind}", DataOptions()
-    with zipfile.ZipFile(archive, "w") if kind == "zip" else tarfile.open(archive, "w:gz") as output:  # type: ignore[attr-defined]
+    archive = tmp_path / f"photos.{kind}"
+    with (
+        zipfile.ZipFile(archive, "w")
+        if kind == "zip"
+        else tarfile.open(archive, "w:gz" if kind == "tar.gz" else "w") as output
+    ):
         for path in sorted(photos.rglob("*.*")):
-            (output.write if kind == "zip" else output.add)(path, path.relative_to(photos).as_posix())  # type: ignore[union-attr]
-    plain = without_cache(archive, options, monkeypatch)
-    check_same(plain, load(archive, options))
-    check_same(plain, read_again(archive, options, monkeypatch))
+            add = output.write if isinstance(output, zipfile.ZipFile) else output.add
+            add(path, path.name if kind == "flat.tar" else path.relative_to(photos).as_posix())
+    for options in (DataOptions(), DataOptions(split="test", classes=() if kind == "flat.tar" else ("b",))):
+        plain = without_cache(archive, options, monkeypatch)
+        check_same(plain, load(archive, options))
+        check_same(plain, read_again(archive, options, monkeypatch))
 
 
 def test_deep_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +239,9 @@ def test_a_disk_that_refuses_is_said_in_a_line(photos: Path, tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(decoded, "replace_file", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
         check("no space left")
+    with monkeypatch.context() as patch:
+        patch.setattr(decoded, "replace_file", lambda temporary, path: temporary.unlink())
+        check("cannot be read back")
     assert n_entries() == 0
 
 
@@ -284,10 +294,10 @@ def test_data_larger_than_memory_are_mapped(photos: Path, tmp_path: Path, monkey
 
 
 def test_few_images_are_not_kept(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "MIN_IMAGES", 200)
+    monkeypatch.setattr(decoded, "MIN_IMAGES", 200)
     load(photos)
     assert not decoded.folder().exists()
-    monkeypatch.setattr(folder, "MIN_BYTES", 1000)
+    monkeypatch.setattr(decoded, "MIN_BYTES", 1000)
     load(photos)
     assert n_entries() == 1
 

@@ -46,9 +46,8 @@ NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 """Linux: pages are not counted before they are written to, so more can be mapped than there is memory; Python has the
 name from 3.13 on"""
 FACTS = ("classes", "name", "notes", "range", "source_dtype", "scale", "alpha", "files")
-Read = Callable[["Callable[[int], ExampleFile] | None"], tuple[Dataset, bool]]
-"""reads a dataset, with its images in a file that such a function opens for so many bytes, or in memory; and says
-whether all images had the channels that they have now"""
+Read = Callable[["Callable[[int], ExampleFile] | None"], Dataset]
+"""reads a dataset, with its images in a file that such a function opens for so many bytes, or in memory"""
 
 
 class NotKeptError(Exception):
@@ -133,6 +132,7 @@ class ExampleFile:
         self.shape: tuple[int, ...] = ()
         self.dtype: np.dtype[Any] = np.dtype(np.uint8)
         self.n: int = 0
+        self.is_as_read: bool = False  # whether all images have the channels that they had in their files
         with refusals():
             folder().mkdir(parents=True, exist_ok=True)
             notes += make_room(size)
@@ -252,6 +252,14 @@ def open_entry(path: Path) -> tuple[Dataset, dict[str, Any]]:
     return dataset, facts
 
 
+def read_back(path: Path) -> Dataset:
+    """The dataset of an entry that was just written; NotKeptError where that has failed, or another has removed it."""
+    try:
+        return open_entry(path)[0]
+    except (OSError, ValueError) as error:
+        raise NotKeptError(f"{path} cannot be read back ({error})") from error
+
+
 @dataclass
 class Decoded:
     """The entry of images from files, whether it is there or not."""
@@ -295,25 +303,27 @@ class Decoded:
             return dataset
         return None
 
-    def keep(self, read: Read) -> Dataset:
-        """The dataset, read and kept; where it cannot be, read again without, and with a note."""
+    def keep(self, read: Read, n: int, n_bytes: int) -> Dataset:
+        """The dataset of n files of so many bytes, read and kept; if it cannot be, read again without, with a note."""
         notes, path = list[str](), self.path(self.options)
 
         def open_file(size: int) -> ExampleFile:
             self.opened.append(ExampleFile(size, notes))
             return self.opened[-1]
 
-        if not limit():
-            return read(None)[0]
+        if not limit() or (n < MIN_IMAGES and n_bytes < MIN_BYTES):
+            return read(None)
         try:
-            dataset, is_uniform = read(open_file)
-            facts = {"source": self.source, "channels": dataset.shape[0] if is_uniform else None}
+            dataset = read(open_file)
+            facts = {"source": self.source, "channels": dataset.shape[0] if self.opened[-1].is_as_read else None}
             self.opened[-1].keep(dataset, facts, path)
             del dataset  # or its file would be mapped twice
-            return open_entry(path)[0].with_notes(notes)
+            with suppress(NotKeptError):  # of tiles nobody knew how many there would be
+                notes += make_room(0)
+            return read_back(path).with_notes(notes)
         except NotKeptError as error:
             note = f"decoded images are not kept, so each start decodes them anew: {error}"
-            return read(None)[0].with_notes([*notes, note])
+            return read(None).with_notes([*notes, note])
         finally:
             for file in self.opened:
                 file.discard()

@@ -12,7 +12,7 @@ from ..io.parallel import in_parallel
 from .cifar import is_cifar, load_cifar
 from .crop import background_note, tiles_note
 from .dataset import CHANNELS, Dataset, hash_number, limit_indices, split_indices
-from .decoded import MIN_BYTES, MIN_IMAGES, Decoded, stamp
+from .decoded import Decoded, stamp
 from .depth import depth_notes
 from .images import SUPPORTED_FORMATS, ImageBuffer, OpenFile, read_images
 from .label_tables import Labels, attach_labels
@@ -47,8 +47,7 @@ def load_folder(folder: Path, key: str | None, options: DataOptions, progress: P
     if options.file_limit:
         part = limit_places(part, options.file_limit)
     read = partial(read_part, folder, listing, part, table, options, progress)
-    size = sum(file.n_bytes for file in listing.images)
-    return decoded.keep(read) if len(part.places) >= MIN_IMAGES or size >= MIN_BYTES else read(None)[0]
+    return decoded.keep(read, len(part.places), sum(file.n_bytes for file in listing.images))
 
 
 def stamp_source(folder: Path, listing: Listing | None) -> str:
@@ -64,8 +63,8 @@ def stamp_source(folder: Path, listing: Listing | None) -> str:
 def read_part(
     folder: Path, listing: Listing, part: Layout, table: Labels | None, options: DataOptions, progress: Progress,
     open_file: OpenFile | None,
-) -> tuple[Dataset, bool]:  # fmt: skip
-    """The images of a layout, and whether all had the same channels, with no alpha that was dropped."""
+) -> Dataset:  # fmt: skip
+    """The images of a layout."""
     images = read_images([place.file for place in part.places], options, str(folder), progress, open_file)
     if not images.infos:
         page, why = next(iter(images.failures.items()))
@@ -82,13 +81,11 @@ def read_part(
     if len(places) == 1 and not folder.is_dir() and not is_archive(folder):
         notes.append("a single image: a model can learn nothing but this one")
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
-    dataset = Dataset(
+    return Dataset(
         x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
         name=dataset_name(folder), notes=tuple(notes), range=images.bounds, files=images.names,
         source_dtype=images.dtype, scale=options.scale, alpha=images.is_deep and channels == 4,
     )  # fmt: skip
-    is_uniform = len(images.channel_counts) == 1 and not any(info.has_opaque_alpha for info in images.infos.values())
-    return dataset, is_uniform
 
 
 def majority_channels(images: ImageBuffer) -> int:

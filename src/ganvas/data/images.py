@@ -133,7 +133,9 @@ class ImageBuffer:
     def stack(self, channels: int) -> Tensor:
         """All of them with so many channels; only once."""
         if list(self.written) == [channels]:
-            return self.written[channels].map()
+            file = self.written[channels]
+            file.is_as_read = not any(info.has_opaque_alpha for info in self.infos.values())
+            return file.map()
         if list(self.buffers) == [channels]:
             return torch.from_numpy(self.buffers.pop(channels)[: self.n_stored[channels]])
         shapes = [info.shape for info in self.infos.values() for _ in range(info.tiles)]

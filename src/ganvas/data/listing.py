@@ -189,7 +189,7 @@ def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]
             excluded[f"folders that cannot be read ({error_reason(error)})"].append("/".join(parts))
             continue
         for entry in entries:
-            path, mode, what = folder / entry.name, 0, "pipes, sockets or devices"
+            path, mode, what = Path(entry.path), 0, "pipes, sockets or devices"
             try:
                 status = entry.stat()
                 mode = status.st_mode

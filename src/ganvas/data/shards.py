@@ -22,10 +22,11 @@ from ..errors import UserError, error_reason
 from ..model import Shape
 from ..randomness import make_generator
 from .dataset import Dataset, convert_channels, split_indices
+from .decoded import Decoded, stamp
 from .folder import MixedSizesError, image_notes, majority_channels
-from .images import Page, ReadResult, read_images, read_page
+from .images import OpenFile, Page, ReadResult, read_images, read_page
 from .label_tables import MAX_CLASS_SHARE, MIN_LABELS, sort_classes
-from .listing import File, join_names, pluralize
+from .listing import File, file_stamp, join_names, pluralize
 from .memory import MAX_MEMORY_SHARE, available_memory, format_bytes
 from .options import DataOptions, Progress, no_progress
 from .quantization import AUTO, Bounds
@@ -224,11 +225,20 @@ def build_dataset(
 ) -> Dataset | StreamedDataset:
     """The examples of a split of the shards: in memory where they fit, unless the options say otherwise."""
     part, notes = select_examples(source, files, shards, options)
+    may_keep = shards.has_images and options.stream != "always"
+    name = str(Path(source).expanduser().absolute())
+    decoded = Decoded(name, stamp_shards(shards, part), options) if may_keep else None
+    if decoded and (dataset := decoded.find()):
+        return dataset
     free = available_memory()
     check_row_groups(source, shards, int(MAX_MEMORY_SHARE * free / 2))  # two are in memory at once
     size = len(part) * example_bytes(source, shards, part, options)
     if options.stream == "never" or (options.stream == "auto" and size <= MAX_MEMORY_SHARE * free):
-        return read_examples(source, shards, part, options, progress).with_notes(notes)
+        read = partial(read_examples, source, shards, part, options, progress)
+        if decoded is None:
+            return read().with_notes(notes)
+        how = len(part), len(part) * shards.mean_bytes
+        return decoded.keep(lambda open_file: read(open_file=open_file).with_notes(notes), *how)
     check_streamable(source, shards, options)
     n = min(len(part), SAMPLE_EXAMPLES, max(1, SAMPLE_BYTES * len(part) // size))
     sample = read_examples(source, shards, select_sample(shards, part, n, shards.max_sample_shards), options, progress)
@@ -249,6 +259,12 @@ def build_dataset(
         shards=shards, index=part.x, labels=part.labels, classes=part.classes, name=part.name, options=options,
         notes=tuple(notes), in_memory=sample,
     )  # fmt: skip
+
+
+def stamp_shards(shards: Shards, part: Dataset) -> str:
+    """What the files were when they were changed last, and which of their examples are meant."""
+    rows = sha256(part.x.numpy().data).hexdigest()
+    return stamp([shards.digest, part.classes, rows, [file_stamp(file.stat()) for file in shards.files]])
 
 
 def select_examples(source: str, files: ShardFiles, shards: Shards, options: DataOptions) -> tuple[Dataset, list[str]]:
@@ -303,14 +319,15 @@ def select_sample(shards: Shards, part: Dataset, n: int, max_shards: int | None)
 
 
 def read_examples(
-    source: str, shards: Shards, part: Dataset, options: DataOptions, progress: Progress, *, sizes_differ: bool = False
-) -> Dataset:
+    source: str, shards: Shards, part: Dataset, options: DataOptions, progress: Progress, *, sizes_differ: bool = False,
+    open_file: OpenFile | None = None,
+) -> Dataset:  # fmt: skip
     """The examples that `part` has the numbers of; UserError where none can be read, or `sizes_differ` unasked."""
     if not shards.has_images:
         x = torch.from_numpy(shards.vectors(part.x.numpy()))
         return replace(part, x=x)
     files = [shards.image(i) for i in part.x.tolist()]
-    images = read_images(files, options, source, progress)
+    images = read_images(files, options, source, progress, open_file)
     if not images.infos:
         page, why = next(iter(images.failures.items()))
         raise UserError(f"{source}: none of {len(files)} images can be read; the first, {page}: {why}")

@@ -16,8 +16,9 @@ RETRIES, TIMEOUT = 2, 30
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: $GANVAS_CACHE, or .cache/ganvas in the home folder."""
-    return Path(os.environ.get("GANVAS_CACHE") or Path.home() / ".cache" / "ganvas")
+    """Where downloads are kept: $GANVAS_CACHE, or ganvas in $XDG_CACHE_HOME, which is .cache in the home folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("GANVAS_CACHE") or Path(home, "ganvas"))
 
 
 @dataclass
