@@ -156,6 +156,8 @@ class StreamedDataset:
     notes: tuple[str, ...] = ()
     failures: dict[str, str] = field(default_factory=dict)
     """images that could not be read so far, and why"""
+    rounded: set[int] = field(default_factory=set)
+    """images with more than 8 bits a channel, of which 8 were read so far"""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -199,8 +201,10 @@ class StreamedDataset:
             self.shards.check_file(i)
             self.failures[self.shards.describe(i)] = result
             return None
-        x = result[0][0]
+        (x, *_), info = result
         channels, h, w = self.shape
+        if info.has_more_bits or (info.stats and self.options.range is None):
+            self.rounded.add(i)
         if x.shape[1:] != (h, w):
             differs = f"{self.shards.describe(i)} has {x.shape[2]} x {x.shape[1]} pixels, and others {w} x {h}"
             raise UserError(f"{differs}: begin a run with one size for all, e.g. size={h if h == w else f'{h}x{w}'}")
@@ -212,12 +216,21 @@ class StreamedDataset:
 
     @property
     def failure_notes(self) -> list[str]:
-        """How many images could not be read so far, in a sentence; it begins alike until they are twice as many."""
-        if not (n := len(self.failures)):
-            return []
-        page, why = list(self.failures.items())[-1]
-        begins = f"damaged images of {self.name}, at least {1 << (n.bit_length() - 1)}"
-        return [f"{begins}: each is replaced by the next; {n} so far, the last {page} ({why})"]
+        """How many images could not be read so far, or not wholly; each begins alike until they are twice as many."""
+        notes = []
+        if n := len(self.failures):
+            page, why = list(self.failures.items())[-1]
+            begins = f"damaged images of {self.name}, {at_least(n)}"
+            notes.append(f"{begins}: each is replaced by the next; {n} so far, the last {page} ({why})")
+        if n := len(self.rounded):
+            begins = f"images of {self.name} with more than 8 bits a channel, {at_least(n)}"
+            notes.append(f"{begins}: 8 bits are read; {n} so far")
+        return notes
+
+
+def at_least(n: int) -> str:
+    """The power of two that n has reached."""
+    return f"at least {1 << (n.bit_length() - 1)}"
 
 
 def build_dataset(
