@@ -130,12 +130,13 @@ def test_images_of_which_fewer_bits_are_read_are_counted(tmp_path: Path, monkeyp
     """Those that the sample in memory has not, by which they would be refused."""
     images = [encode(np.full((4, 4), i, np.uint8)) for i in range(11)] + [encode(np.full((4, 4), 3000, np.uint16))]
     shards = write_tar(tmp_path / "x.tar", [(f"{i:02d}.png", image) for i, image in enumerate(images)])
-    monkeypatch.setattr("ganvas.data.shards.select_sample", lambda shards, part, *_, **__: part.select(torch.arange(4)))
+    few = torch.arange(4)
+    monkeypatch.setattr("ganvas.data.shards.select_sample", lambda shards, part, *_, **__: part.select(few))
     data = streamed(shards)
     assert data.failure_notes == []
     assert len(next(iter(stream_of(data, batch=12, seed=0))).x) == 12
-    note = "images of x.tar with more than 8 bits a channel, at least 1: 8 bits are read; 1 so far"
-    assert [text.replace(f"{tmp_path}/", "") for text in data.failure_notes] == [note]
+    note = "images of x with more than 8 bits a channel, at least 1: 8 bits are read; 1 so far"
+    assert data.failure_notes == [note]
 
 
 def test_damaged_images_are_replaced_by_the_next_and_counted(tmp_path: Path) -> None:
