@@ -147,8 +147,10 @@ class ExampleFile:
         self.shape, self.dtype, self.n = x.shape[1:], x.dtype, self.n + len(x)
         if self.n * x[:1].nbytes > self.most:
             raise NotKeptError(f"they take more than {LIMIT_VARIABLE}, {self.most / 2**30:g} GiB")
-        with refusals():
+        try:  # a context would take longer than to write a small image
             self.file.write(np.ascontiguousarray(x).data)
+        except OSError as error:
+            raise refusal(error) from error
 
     def map(self) -> Tensor:
         """All that was written."""
@@ -183,7 +185,11 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise NotKeptError(f"{folder()} cannot be written to ({error_reason(error)})") from error
+        raise refusal(error) from error
+
+
+def refusal(error: OSError) -> NotKeptError:
+    return NotKeptError(f"{folder()} cannot be written to ({error_reason(error)})")
 
 
 def make_header(x: Tensor, n_facts: int, labels: Tensor | None, digest: str) -> bytes:
