@@ -11,6 +11,7 @@ import torch
 import ganvas
 from ganvas.data import Dataset, from_array, load
 from ganvas.errors import UserError
+from ganvas.evaluation import samples
 from ganvas.evaluation.compare import confidence_interval
 from ganvas.inference.trained import Trained
 from ganvas.metrics import NUMBERS
@@ -107,12 +108,15 @@ def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkey
 
 
 def test_copies_of_training_points_are_memorised(runs: list[Trained], monkeypatch: pytest.MonkeyPatch) -> None:
+    convert, sizes = samples.as_bytes, list[int]()
+    monkeypatch.setattr(samples, "as_bytes", lambda data, scaling: (sizes.append(len(data)), convert(data, scaling))[1])
     found = ganvas.compare(
         *pretending(runs[:2], [load("ring").x[:200], RING.sample(200, 1).x + 0.02], monkeypatch), n=200,
         metrics=("memorisation",),
     )  # fmt: skip
     copied = short(found["runs"][0]["numbers"])["memorisation_rate"]
     assert copied["value"] == 1
+    assert sizes.count(len(load("ring"))) == 2  # for the floor, and once for both runs
     assert copied["low"] == pytest.approx(1 - 3 / 200), "by the rule of three"
 
 
