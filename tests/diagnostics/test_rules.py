@@ -90,7 +90,7 @@ def test_a_remedy_names_an_option_that_the_model_has(model: Model, config: Train
         assert named == remedy.options.keys() <= options
 
 
-@settings
+@pytest.mark.parametrize(("model", "config"), SETTINGS[::2], ids=repr)
 def test_the_command_of_each_remedy_can_be_typed(
     model: Model, config: TrainConfig, labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
