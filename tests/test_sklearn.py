@@ -78,6 +78,30 @@ def test_a_code_that_never_varies_says_nothing() -> None:
     assert np.isfinite(found.score_samples(X)).all()
 
 
+def test_numbers_beyond_those_of_a_column_are_rare() -> None:
+    """Also where its outermost bin is the most common one, and on either side of a constant."""
+    x = np.random.default_rng(0).exponential(size=(200, 3))
+    detector = AutoencoderDetector(steps=5, random_state=0).fit(np.column_stack([x, np.full(200, 5.0)]))
+
+    def rarity(*row: float) -> float:
+        u = detector.standardize(np.array([row]))
+        return float(detector.parts(u, detector.describe(u))[0, 2])
+
+    common = rarity(0.1, 0.1, 0.1, 5)
+    assert common < rarity(-1, -1, -1, 5) == rarity(90, 90, 90, 5)
+    assert common < rarity(0.1, 0.1, 0.1, 4.5) == rarity(0.1, 0.1, 0.1, 5.5)
+
+
+def test_many_rows_are_compared_with_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 3))
+    whole = AutoencoderDetector(steps=50, random_state=0).fit(x)
+    monkeypatch.setattr("ganvas.sklearn.MAX_OTHERS", 100)
+    monkeypatch.setattr("ganvas.sklearn.ROWS_AT_ONCE", 7)
+    some = AutoencoderDetector(steps=50, random_state=0).fit(x)
+    assert (whole.neighbors_.n_samples_fit_, some.neighbors_.n_samples_fit_) == (300, 100)
+    assert np.corrcoef(whole.score_samples(x), some.score_samples(x))[0, 1] > 0.9
+
+
 def test_a_density_is_near_that_of_the_data() -> None:
     """Of a Gaussian, whose entropy a sample of it has on average."""
     found = VAEDensity(latent=2, steps=1500, random_state=0).fit(X)

@@ -95,7 +95,7 @@ def set_to(**options: Any) -> Remedy:
 
 
 def gradient_clipping(config: TrainConfig) -> Remedies:
-    """The remedy of gradient_clipping gradients, for training that does not clip them."""
+    """The remedy of clipping gradients, for training that does not clip them."""
     return (set_to(clip_grad_norm=1),) if config.clip_grad_norm is None else ()
 
 

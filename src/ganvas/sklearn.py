@@ -54,7 +54,7 @@ from .training.loop import initialize_state, train
 CPU = torch.device("cpu")
 MIN_STEPS, MAX_STEPS, STEPS_PER_EXAMPLE = 200, 1000, 0.5
 """training steps where `steps` is None: so many an example, within these limits"""
-MAX_LATENT, BATCH_SIZE, ROWS_AT_ONCE = 32, 64, 1024
+MAX_LATENT, BATCH_SIZE, ROWS_AT_ONCE, MAX_OTHERS = 32, 64, 1024, 20_000
 MIN_SCALE = 1e-6
 """the least spread of codes and of scores, as a share of the largest, that is more than rounding"""
 N_BINS, PART_WEIGHTS = 10, (1.0, 0.25, 0.25)
@@ -116,14 +116,16 @@ class AutoencoderDetector(OutlierMixin, TableModel):
     A row's score is s_1 + (s_2 + s_3) / 4, each s less its median over the training rows, in interquartile ranges:
 
         s_1  distance of (z, x - g(z)), z the code in deviations, to that of the k-th nearest of n training rows, k =
-             sqrt(n): so many that a few outliers alike do not vouch for each other  (Ramaswamy et al., SIGMOD 2000)
+             1 + sqrt(n): so many that a few outliers alike do not vouch for each other; a training row is the first to
+             itself  (Ramaswamy et al., SIGMOD 2000)
         s_2  |x|, how far the row is from the mean, in deviations of the columns
         s_3  - sum_j log p_j(x_j), how rare its numbers are in their columns, p_j a histogram of ten bins  (HBOS,
-             Goldstein & Dengel, KI 2012)
+             Goldstein & Dengel, KI 2012); beyond them, a bin without numbers
 
-    `latent` is the length of the code (None: half the columns, at most 32), `width` the units of a hidden layer,
-    `steps` how long it learns (None: by the number of rows, at most 1000), `contamination` the share of the training
-    rows that count as outliers, from 0 to 0.5.
+    Rows are compared with at most 20,000 training rows, drawn at random.  `latent` is the length of the code (None:
+    half the columns, at most 32), `width` the units of a hidden layer, `steps` how long it learns (None: by the number
+    of rows, at most 1000), `contamination` the share of the training rows that count as outliers, from 0 to 0.5: of
+    new rows more do, where the training rows are few, since the networks have learnt those.
     """
 
     def __init__(
@@ -139,18 +141,18 @@ class AutoencoderDetector(OutlierMixin, TableModel):
             raise UserError(
                 f"contamination={self.contamination} is no share of outliers: give more than 0, at most 0.5"
             )
-        self.train(X, Autoencoder)
+        seed = self.train(X, Autoencoder)
         u, self.code_scale_ = self.standardize(X), np.ones(self._n_features_out)
         rows = self.describe(u)
         z = rows[:, : self._n_features_out]
         self.code_scale_ = np.where(z.std(0) > MIN_SCALE * np.abs(z).max(), z.std(0), 1.0)
         z /= self.code_scale_  # in the rows
-        n_neighbors = 1 + isqrt(len(u))  # a training row is the nearest to itself
-        self.neighbors_: Any = NearestNeighbors(n_neighbors=n_neighbors).fit(rows)
+        others = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MAX_OTHERS])
+        self.neighbors_: Any = NearestNeighbors(n_neighbors=1 + isqrt(len(others))).fit(rows[others])
         self.low_: np.ndarray = u.numpy().min(0)
         self.high_: np.ndarray = u.numpy().max(0)
-        bins = np.arange(N_BINS)[:, None]
-        counts = np.stack([(self.bin(u) == i).sum(0) for i in bins])
+        bins = self.bins(u)
+        counts = np.stack([(bins == i).sum(0) for i in range(N_BINS + 1)])
         self.rarity_: np.ndarray = -np.log((counts + 0.5) / (len(u) + 0.5 * N_BINS))
         parts = self.parts(u, rows)
         low, self.median_, high = np.percentile(parts, (25, 50, 75), axis=0)
@@ -164,15 +166,18 @@ class AutoencoderDetector(OutlierMixin, TableModel):
         z = self.networks_["encoder"](u)
         return np.concatenate([z.numpy() / self.code_scale_, (u - self.networks_["decoder"](z)).numpy()], 1)
 
-    def bin(self, u: Tensor) -> np.ndarray:
-        """The bin of each number of standardised rows in its column, those beyond in the first or the last: n x d."""
+    def bins(self, u: Tensor) -> np.ndarray:
+        """The bin of each number of standardised rows in its column, `N_BINS` where it is half of one beyond: n x d."""
         span = np.where(self.high_ > self.low_, self.high_ - self.low_, 1.0)
-        return np.asarray(np.clip(N_BINS * (u.numpy() - self.low_) / span, 0, N_BINS - 1), dtype=int)
+        place = N_BINS * (u.numpy() - self.low_) / span
+        is_beyond = (place < -0.5) | (place > N_BINS + 0.5)
+        return np.where(is_beyond, N_BINS, np.clip(place, 0, N_BINS - 1)).astype(np.intp)
 
     def parts(self, u: Tensor, rows: np.ndarray) -> np.ndarray:
         """s_1, s_2 and s_3 of standardised rows, and of these as they are described: n x 3."""
-        distance = self.neighbors_.kneighbors(rows)[0][:, -1]
-        rarity = np.take_along_axis(self.rarity_, self.bin(u), 0).sum(1)
+        chunks = (rows[i : i + ROWS_AT_ONCE] for i in range(0, len(rows), ROWS_AT_ONCE))
+        distance = np.concatenate([self.neighbors_.kneighbors(chunk)[0][:, -1] for chunk in chunks])
+        rarity = np.take_along_axis(self.rarity_, self.bins(u), 0).sum(1)
         return np.stack([distance, np.linalg.norm(u.numpy(), axis=1), rarity], 1)
 
     def weigh(self, parts: np.ndarray) -> np.ndarray:

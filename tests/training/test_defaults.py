@@ -11,7 +11,7 @@ from torch import nn
 
 import ganvas
 from ganvas.cli.app import main
-from ganvas.data import from_array, load
+from ganvas.data import Dataset, from_array, load
 from ganvas.inference.trained import load_trained
 from ganvas.model import to_dict
 from ganvas.models._gan_defaults import FEW_EXAMPLES, PICTURE_DEFAULTS
@@ -151,6 +151,15 @@ def test_a_group_has_the_same_values_and_what_is_swept_counts_as_given(tmp_path:
     assert main(["train", "dcgan", "digits", "--limit", "60", "--width", "4", "--sweep", "r1=0,1", *folder]) == 0
     values = stored(tmp_path / "others-r11-seed0")
     assert (values["net"], values["r1"], values["penalty_interval"]) == ("resize", 1, 1)
+
+
+def test_a_sweep_of_networks_chooses_for_each_as_for_a_run_alone(images: Dataset) -> None:
+    """A `net` that is named gives the paper's values: so it does in a sweep."""
+    options: dict[str, Any] = {"steps": 1, "batch_size": 4, "quiet": True}
+    ganvas.train_many(ganvas.VAE(width=4), images, sweep={"net": ["conv", "mlp"]}, folder="swept", seeds=1, **options)
+    for net in ("conv", "mlp"):
+        ganvas.train(ganvas.VAE(width=4, net=net), images, folder=net, **options)
+        assert stored(Path(f"swept-net{net}-seed0")) == stored(Path(net))
 
 
 def test_a_resumed_run_goes_on_with_them(tmp_path: Path) -> None:

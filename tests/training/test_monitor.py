@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import ganvas
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
-from ganvas.data import Dataset, Scaling, load
+from ganvas.data import Dataset, Scaling, fit_scaling, from_array, load
 from ganvas.inference.trained import Trained
 from ganvas.io import safetensors
 from ganvas.metrics import METRICS, Comparison, sliced_wasserstein
@@ -149,6 +149,28 @@ def test_of_vectors_it_is_the_sliced_wasserstein_distance(vectors: Dataset, monk
     real, units = vectors.sample(60, 0, "compared").x, Scaling.fit(vectors.x)
     expected = sliced_wasserstein(units(real), units(made), n_directions=validation.N_DIRECTIONS)
     assert away["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_places_of_signals_that_hardly_vary_do_not_outweigh_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In deviations of each place, an error of a hundredth there would count more than noise everywhere else."""
+    generator = torch.Generator().manual_seed(0)
+    quiet, phases = torch.randn(300, 1, 16, generator=generator) * 1e-4, torch.rand(300, 1, 1, generator=generator)
+    x = torch.cat([quiet, torch.sin(torch.linspace(0, 20, 48) + 6.3 * phases)], 2)
+    data = from_array(x.numpy(), kind="signal")
+    state = initialize_state(TINY, data.shape, 0, CPU)
+    state.scaling = fit_scaling(data, TINY)
+    trained = Trained(TINY, data.shape, state.ema_nets, scaling=state.scaling)
+    measure = validation.make_evaluator(TINY, data, TrainConfig(batch_size=8), state)
+    assert measure is not None
+    near, noise = x.clone(), x.clone()
+    near[..., :16] += 0.01
+    noise[..., 16:] = torch.rand(300, 1, 48, generator=generator) * 2 - 1
+    values = []
+    for drawn in (near, noise):
+        u = trained.domain_scaling()(drawn)
+        monkeypatch.setattr(GAN, "generate", lambda self, z, *_, u=u, **__: u[: len(z)])
+        values.append(measure.measure(trained)["value"])
+    assert values[0] < values[1] / 2
 
 
 def test_the_error_of_vectors_is_the_deviation_of_repeats() -> None:

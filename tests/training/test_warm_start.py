@@ -116,6 +116,19 @@ def test_weights_alone_have_no_discriminator_which_is_said(capsys: pytest.Captur
     assert {name.partition(".")[0] for name in changed(networks("old"), networks("new"))} == {"D"}
 
 
+def test_a_discriminator_among_the_weights_is_taken_from_a_file_and_from_a_model(
+    images: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, options = ganvas.DCGAN(width=4, latent=3, keep_discriminator=True), {"batch_size": 4, "steps": 1}
+    old = ganvas.train(model, images, folder="old", quiet=True, **options)
+    assert old.folder is not None
+    for name, start in (("model", old), ("file", "old/weights.safetensors")):
+        ganvas.train(model, images, folder=name, init_from=start, **options)
+        assert "does not hold D" not in said(capsys)
+    a, b = (networks(name) for name in ("model", "file"))
+    assert not changed(a, b)
+
+
 def test_the_probability_of_augmentation_begins_anew() -> None:
     train(pictures("data"), *OLD, "--augment", "flip", "--augment-target", "0.0", folder="old")
     header, tensors = read_safetensors(Path("old/state.ckpt"))

@@ -170,6 +170,14 @@ def picture_scaling(dataset: Dataset) -> Scaling:
     return Scaling.fit_dataset(dataset) if dataset.is_deep else Scaling()
 
 
+def vector_scaling(dataset: Dataset) -> Scaling:
+    """The units in which vectors are compared: deviations of columns.  Numbers of signals and volumes stay in [0, 1].
+
+    Some of their places hardly vary, such as what surrounds a scan: in deviations these would count the most.
+    """
+    return Scaling() if dataset.is_deep else Scaling.fit(dataset.x)
+
+
 def as_measured(dataset: Dataset, scaling: Scaling) -> Dataset:
     """Deep images as metrics see them: 256 levels by a model's scaling; bytes and vectors as they are.
 

@@ -1,6 +1,6 @@
 """Is an example strange?  Scores of examples, and their p-values by the scores of held-out examples."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..data import DataOptions, Dataset, Source, resolve_domains
 from ..errors import UserError
+from ..inference.networks import load_discriminator
 from ..inference.scores import ERRORS, comparisons, load_all, load_inputs, resolve_score, score_dataset, score_kinds
 from ..inference.trained import Trained
 from ..metrics.conformal import conformal_p_values
@@ -66,6 +67,8 @@ def score_examples(
     """
     trained = load_run(trained)
     kind = resolve_score(trained, kind, importance_samples)
+    if kind == "discriminator":  # one for all, though a run may go on and replace its checkpoint
+        trained = replace(trained, discriminator=load_discriminator(trained))
     dataset = load_all(trained, data, options, to)
     held_out = (
         load_calibration(trained, to) if calibrate is None else load_all(trained, calibrate, calibrate_options, to)

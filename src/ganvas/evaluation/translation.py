@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..data import DataOptions, Dataset, Scaling, Sources
-from ..data.scaling import composite_backgrounds, side_by_side
+from ..data.scaling import composite_backgrounds, side_by_side, vector_scaling
 from ..diagnostics import diagnose
 from ..errors import UserError
 from ..inference.trained import Trained
@@ -59,8 +59,8 @@ class Direction:
         target, device, features = self.as_target(self.target.x[:1]), self.trained.device, self.settings.features
         if self.are_pairs and not target.has_images:
             return None
-        units = Scaling.fit(self.as_target(self.target.x).x)
-        return make_feature_space(features, target.shape, data_name=target.name, device=device, scaling=units)
+        scaling = vector_scaling(self.target)
+        return make_feature_space(features, target.shape, data_name=target.name, device=device, scaling=scaling)
 
     @cached_property
     def translations(self) -> Tensor:
@@ -254,5 +254,5 @@ def comparable_values(domain: Dataset, *examples: Tensor) -> tuple[Tensor, ...]:
     if domain.has_images:
         pixels = tuple(to_unit_range(x) for x in examples)
         return tuple(map(composite_backgrounds, pixels)) if domain.may_have_alpha else pixels
-    units = Scaling.fit(domain.x.flatten(1))
+    units = vector_scaling(domain)
     return tuple(units(x.flatten(1)) for x in examples)

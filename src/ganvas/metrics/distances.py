@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from ..data import Scaling
 from ..errors import UserError
 from ..randomness import make_generator
 from .kid import mmd
@@ -132,7 +131,7 @@ def measure_vectors(c: Comparison) -> Entries:
     except UserError as error:  # POT is not installed
         yield "wasserstein", str(error)
     areas, steps = marginal_distances(a, b)
-    yield "marginals", [Score(x) for x in (areas * Scaling.fit(c.real.data.x).scale).tolist()]
+    yield "marginals", [Score(x) for x in marginal_distances(c.real.data.x, c.fake.data.x)[0].tolist()]
     yield "marginal_wasserstein", Score(areas.max().item())
     yield "marginal_kolmogorov", Score(steps.max().item())
     if (d := a.shape[1]) > MAX_CORRELATED:

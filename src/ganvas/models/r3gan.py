@@ -26,7 +26,7 @@ from torch import nn
 
 from ..data import Data
 from ..fields import Count, Fraction, Steps, Weight
-from ..model import Batches, Moves, Schedule, Shape, minimize
+from ..model import Batches, Moves, Schedule, Shape, kind_of, minimize
 from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
@@ -99,7 +99,8 @@ class R3GAN(Adversarial):
         return None if global_step < self.burn_in else tuple(self.penalties(global_step))
 
     def unused_options(self, shape: Shape) -> dict[str, str]:
-        return super().unused_options(shape) | ({"fourier_features": "on images"} if len(shape) > 1 else {})
+        features = {} if len(shape) == 1 else {"fourier_features": f"on {kind_of(shape)}s"}
+        return super().unused_options(shape) | features
 
     def build_networks(self, shape: Shape, shape_d: Shape, classes: int) -> tuple[nn.Module, nn.Module]:
         norm, norm_d = self.norms(shape)

@@ -19,6 +19,7 @@ import torch
 from ..config import TrainConfig
 from ..data import DataOptions, Sources, load_all, resolve_stream
 from ..errors import DivergenceError, TrainingStopped, UserError, check_positive, did_you_mean, first_line
+from ..fields import mark_given
 from ..inference.trained import Trained
 from ..inference.training_data import source_name
 from ..io.run_folder import RunFolder
@@ -27,7 +28,7 @@ from ..model import Model, model_name, model_name_with_article, to_dict
 from ..nn.device import resolve_device
 from . import run_records
 from .batched import BatchedPlayer
-from .defaults import choose_defaults, given_names, ineffective_options, refuse_unused, unused_options
+from .defaults import Defaults, choose_defaults, given_names, ineffective_options, refuse_unused, unused_options
 from .distributed import is_rank
 from .fit import Run
 from .loop import StepPlayer, TrainState, initialize_state, make_player, open_stream, option_notes, prepare_data
@@ -79,9 +80,12 @@ def train_many(
     data_options = resolve_stream(data, data_options, raw_data)
     runs, notes_shown = list[Run](), set[str]()
     given = model.given | given_names({**options, **sweep})
-    model, defaults = choose_defaults(model, raw_data, {**options, **sweep})
-    members, default_config = expand(model, options, seeds, sweep), split_options(options, model, defaults.training)[0]
-    prepared = [prepare_member(one, raw_data, own, defaults.training) for _, one, own in members]
+    members = list[tuple[str, Model, Defaults]]()
+    prepared = list[tuple[Any, TrainConfig, TrainState]]()
+    for name, variant, own in expand(model, options, seeds, sweep):
+        member, defaults = choose_defaults(variant, raw_data, {**options, **sweep})  # as of the run alone
+        members.append((name, member, defaults))
+        prepared.append(prepare_member(member, raw_data, own, defaults.training))
     pairs = zip(members, prepared, strict=True)
     refuse_unused_by_all([(one, config, part.shape) for (_, one, _), (part, config, _) in pairs], given, bar)
     stem, names = Path(runs_dir) / run_records.run_name(model, raw_data), [name for name, *_ in members]
@@ -91,7 +95,7 @@ def train_many(
     for path in paths:
         RunFolder(path).check_new()
     with ExitStack() as locks:
-        for path, (name, member_model, _), parts in zip(paths, members, prepared, strict=True):
+        for path, (name, member_model, defaults), parts in zip(paths, members, prepared, strict=True):
             training_data, config, state = parts
             run_records.create_run_folder(member_model, training_data, Path(runs_dir), path)
             locks.enter_context(RunFolder(path).lock(bar.print_notes))
@@ -100,8 +104,10 @@ def train_many(
             member_bar = MemberBar(bar, name, notes_shown)
             runs.append(Run(member_model, raw_data, training_data, config, path, state, member_bar))
         first = runs[0]
+        default_config = split_options(options, members[0][1], members[0][2].training)[0]
         notes = batch_size_notes(first.data, first.config.batch_size, default_config.batch_size)
-        bar.print_notes([*defaults.notes, *precision_notes(first.config, first.device), *first.data.notes, *notes])
+        chosen_notes = dict.fromkeys(note for *_, defaults in members for note in defaults.notes)
+        bar.print_notes([*chosen_notes, *precision_notes(first.config, first.device), *first.data.notes, *notes])
         return fit_all(runs, stem, bar)
 
 
@@ -184,7 +190,8 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
             raise UserError(f"{name} is given twice: once alone, and once in sweep")
         is_field = name in to_dict(model)
         variants = [
-            (f"{name}{v}-", replace(model, **dict[str, Any]({name: v})), options) if is_field
+            (f"{name}{v}-", mark_given(replace(model, **dict[str, Any]({name: v})), {*model.given, name}), options)
+            if is_field
             else (f"{name}{v}-", model, options | {name: v}) for v in values
         ]  # fmt: skip
     for prefix, member, own in variants:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling
-from ..data.scaling import as_measured, numbers_as_measured, premultiply
+from ..data.scaling import as_measured, numbers_as_measured, premultiply, vector_scaling
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
 from ..metrics.copies import copy_threshold
@@ -75,12 +75,13 @@ def make_evaluator(
     if unsupported_reason(model, data):
         return None
     assert not isinstance(data, DomainPair)
+    units = vector_scaling(data.in_memory)
     data = as_measured(data.in_memory, state.scaling[0]) if state.scaling else data.in_memory
     start_time, device = time.monotonic(), device_of(state.nets)
     last: dict[str, Any] = next((line["samples"] for line in reversed(log_lines) if "samples" in line), {})
     logged_metric = str(last.get("metric", ""))
     space = restore_feature_space(logged_metric or state.metric, data.shape, device)
-    space = space or feature_space(data.shape, data.name, device, Scaling.fit(data.x))
+    space = space or feature_space(data.shape, data.name, device, units)
     interval = config.checkpoint_every * -(-INTERVAL // config.checkpoint_every)
     n_samples = min(len(data), last.get("n") or N_SAMPLES)
     evaluator = evaluator or SampleEvaluator(data, space, config.seed, interval, n_samples)

@@ -44,10 +44,11 @@ def read_origin(init_from: Trained | str | Path, model: Model, runs_dir: Path) -
     if isinstance(init_from, Trained):
         run = "the trained model" if init_from.folder is None else str(init_from.folder.resolve())
         scalings = init_from.scaling or (Scaling(model.pixel_range),) * model.n_domains
-        weights, same = init_from.nets.state_dict(), init_from.model if type(init_from.model) is type(model) else None
-        return Origin(
-            run, init_from.metadata.get("step"), same, weights, weights, scalings, data_defaults_of(init_from.folder)
-        )
+        weights, D = init_from.nets.state_dict(), init_from.discriminator
+        nets = weights | {f"D.{name}": t for name, t in (D.state_dict().items() if D else ())}
+        same, data_defaults = type(init_from.model) is type(model), data_defaults_of(init_from.folder)
+        old, step = init_from.model if same else None, init_from.metadata.get("step")
+        return Origin(run, step, old, nets, weights, scalings, data_defaults)
     path = run_records.find_run(str(init_from), runs_dir)
     if path.is_dir():
         files = RunFolder(path)
