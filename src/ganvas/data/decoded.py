@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b, sha256
+from importlib import import_module
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import PIL
 import torch
+from PIL import features
 from torch import Tensor
 
 from ..errors import UserError, error_reason
@@ -31,6 +33,7 @@ from ..io.atomic import replace_file
 from ..io.download import cache_dir
 from ..io.lock import lock_file, share_file
 from .dataset import Dataset
+from .listing import register_heic
 from .memory import format_bytes
 from .options import DataOptions
 
@@ -39,8 +42,11 @@ LIMIT_VARIABLE, DEFAULT_LIMIT = "GANVAS_CACHE_LIMIT", 20.0  # GiB that all entri
 MIN_IMAGES, MIN_BYTES = 2000, 2**24
 """images, or bytes of their files, from which on they are kept: below, decoding takes less than half a second"""
 HEADER_BYTES, BUFFER_BYTES, ALIGNMENT = 1024, 2**20, 8
+USER = getattr(os, "getuid", int)()  # entries are for their user's eyes only, also in a folder that users share
 SUFFIX, PARTS = ".safetensors", ".*.tmp"
 STALE_SECONDS = 60  # after which what nobody has locked is left over from a process that was killed
+DECODERS = ("jpg", "libjpeg_turbo", "jpg_2000", "libtiff", "webp", "avif")
+"""Pillow's names of libraries that it may be built with"""
 DTYPES = {"U8": np.uint8, "F32": np.float32}
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 """Linux: pages are not counted before they are written to, so more can be mapped than there is memory; Python has the
@@ -266,6 +272,13 @@ def read_back(path: Path) -> Dataset:
         raise NotKeptError(f"{path} cannot be read back ({error})") from error
 
 
+def reader_versions() -> list[Any]:
+    """Versions of all that makes pixels of files, None of what is not installed."""
+    own = [FORMAT, PIL.__version__, torch.__version__, np.__version__]
+    heif = import_module("pillow_heif").__version__ if register_heic() else None
+    return [*own, heif, *map(features.version, DECODERS)]
+
+
 @dataclass
 class Decoded:
     """The entry of images from files, whether it is there or not."""
@@ -280,8 +293,7 @@ class Decoded:
         values = asdict(options) | dict.fromkeys(("classes", "stream", "data_dir"))  # which change no pixel
         values["limit"] = self.options.file_limit
         values["holdout"] = "auto" if options.holdout is None else options.holdout
-        versions = [FORMAT, PIL.__version__, torch.__version__, np.__version__]
-        text = json.dumps([versions, self.source, self.stamp, values])
+        text = json.dumps([reader_versions(), USER, self.source, self.stamp, values])
         return folder() / f"{blake2b(text.encode(), digest_size=16).hexdigest()}{SUFFIX}"
 
     def find(self) -> Dataset | None:
