@@ -1,12 +1,15 @@
 """Which starts find the images that others have decoded, and which must decode them anew."""
 
+import errno
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from PIL import Image
 
-from ganvas.data import decoded, load
+from ganvas.data import DataOptions, decoded, images, load
 from ganvas.data.listing import register_heic
 from tests.support.folders import picture
 
@@ -45,3 +48,30 @@ def test_users_of_one_cache_have_entries_of_their_own(photos: Path, monkeypatch:
     monkeypatch.setattr(decoded, "USER", decoded.USER + 1)
     load(photos)
     assert len(decoded.entries()) == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files"), None], ids=str)
+def test_what_could_not_be_read_for_a_moment_is_read_at_the_next_start(
+    error: Exception | None, photos: Path, monkeypatch: Patch
+) -> None:
+    picture(photos / "7.png").write_bytes(picture(photos / "8.png").read_bytes()[:-30])  # damaged for good
+    Image.new("RGB", (60, 50)).save(photos / "8.png")
+
+    def decode(page: images.Page, *size: Any, decode: Any = images.decode) -> Any:
+        if error and page.file.name == "8.png":
+            raise error
+        return decode(page, *size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "decode", decode)
+        if error is None:
+            patch.setattr(images, "LARGE_IMAGE", 1000)
+            patch.setattr(images, "available_memory", lambda: 1000)
+        first = load(photos, DataOptions(size="5"))
+    assert "2 files skipped" in first.notes[0]
+    assert first.notes[-1] == f"{decoded.NOT_KEPT}: some could not be read this time"
+    assert len(first.x.float().mean((1, 2, 3))) == 6
+    assert not decoded.entries()
+    assert not decoded.entries(decoded.PARTS)
+    assert "1 file skipped (7.png: " in load(photos, DataOptions(size="5")).notes[0]
+    assert len(decoded.entries()) == 1

@@ -41,6 +41,7 @@ FORMAT = 1  # one more whenever files become other pixels or other notes than be
 LIMIT_VARIABLE, DEFAULT_LIMIT = "GANVAS_CACHE_LIMIT", 20.0  # GiB that all entries have together, at most
 MIN_IMAGES, MIN_BYTES = 2000, 2**24
 """images, or bytes of their files, from which on they are kept: below, decoding takes less than half a second"""
+NOT_KEPT = "decoded images are not kept, so each start decodes them anew"
 HEADER_BYTES, BUFFER_BYTES, ALIGNMENT = 1024, 2**20, 8
 USER = getattr(os, "getuid", int)()  # entries are for their user's eyes only, also in a folder that users share
 SUFFIX, PARTS = ".safetensors", ".*.tmp"
@@ -139,6 +140,7 @@ class ExampleFile:
         self.dtype: np.dtype[Any] = np.dtype(np.uint8)
         self.n: int = 0
         self.is_as_read: bool = False  # whether all images have the channels that they had in their files
+        self.is_complete: bool = True  # whether another start would not read more of them
         with refusals():
             folder().mkdir(parents=True, exist_ok=True)
             notes += make_room(size)
@@ -333,6 +335,8 @@ class Decoded:
             return read(None)
         try:
             dataset = read(open_file)
+            if not self.opened[-1].is_complete:
+                return dataset.with_notes([*notes, f"{NOT_KEPT}: some could not be read this time"])
             facts = {"source": self.source, "channels": dataset.shape[0] if self.opened[-1].is_as_read else None}
             self.opened[-1].keep(dataset, facts, path)
             del dataset  # or its file would be mapped twice
@@ -340,8 +344,7 @@ class Decoded:
                 notes += make_room(0)
             return read_back(path).with_notes(notes)
         except NotKeptError as error:
-            note = f"decoded images are not kept, so each start decodes them anew: {error}"
-            return read(None).with_notes([*notes, note])
+            return read(None).with_notes([*notes, f"{NOT_KEPT}: {error}"])
         finally:
             for file in self.opened:
                 file.discard()

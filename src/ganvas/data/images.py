@@ -1,5 +1,6 @@
 """Image files, decoded in parallel, to the bytes or the numbers that a dataset holds."""
 
+import errno
 import re
 import threading
 import warnings
@@ -26,7 +27,7 @@ from .dataset import CHANNELS, convert_channels
 from .decoded import ExampleFile
 from .depth import OPAQUE
 from .listing import HEIC_REMEDY, IMAGE_SUFFIXES, File, group_size, register_heic
-from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
+from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes, is_out_of_memory
 from .options import DataOptions, Progress
 from .pixels import Pixels, has_more_levels, read_pixels
 from .quantization import AUTO, RANGE_HELP, Bounds, ValueStats, auto_bounds, quantize_pixels, range_applies, value_stats
@@ -38,6 +39,10 @@ BOUNDED_FORMATS = ("PNG", "TIFF", "GIF", "BMP", "TGA", "PPM")
 """formats that compress no better than deflate does, a bit a pixel; JPEG and WebP of one colour have no such bound"""
 NEW_SUBFILE_TYPE, REDUCED_PAGE_BITS = 254, 5
 DECODE_LOCK = threading.Lock()
+
+
+class PassingFailure(str):
+    """Why an image could not be read this time, which says nothing of its file: memory or the system failed."""
 
 
 class Page(NamedTuple):
@@ -123,6 +128,11 @@ class ImageBuffer:
         return [page for page, info in self.infos.items() for _ in range(info.tiles)]
 
     @property
+    def is_complete(self) -> bool:
+        """Whether what could not be read never can be."""
+        return not any(isinstance(why, PassingFailure) for why in self.failures.values())
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What each image is called: its page, and which tile of it, if it was cut into several."""
         return tuple(
@@ -135,6 +145,7 @@ class ImageBuffer:
         if list(self.written) == [channels]:
             file = self.written[channels]
             file.is_as_read = not any(info.has_opaque_alpha for info in self.infos.values())
+            file.is_complete = self.is_complete
             return file.map()
         if list(self.buffers) == [channels]:
             return torch.from_numpy(self.buffers.pop(channels)[: self.n_stored[channels]])
@@ -147,6 +158,7 @@ class ImageBuffer:
             file = self.open_file(len(shapes) * prod((channels, *shapes[0][1:])) * (4 if self.is_deep else 1))
             for example in converted:
                 file.write(example.numpy())
+            file.is_complete = self.is_complete
             return file.map()
         x = torch.empty((len(shapes), channels, *shapes[0][1:]), dtype=torch.float32 if self.is_deep else torch.uint8)
         for target, example in zip(x, converted, strict=True):
@@ -341,7 +353,9 @@ def unreadable_reason(error: Exception, file: File) -> str:
     if isinstance(error, Image.DecompressionBombError):  # of a stream: what is read whole has `check_decodable`
         return f"has over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, the most of a streamed image: make it smaller"
     message, path = str(error), str(file.path)
-    return message.replace(path, file.name).replace(repr(path)[1:-1], file.name) or type(error).__name__
+    reason = message.replace(path, file.name).replace(repr(path)[1:-1], file.name) or type(error).__name__
+    is_of_system = getattr(error, "errno", None) not in (None, errno.EINVAL)  # which a damaged offset leads to
+    return PassingFailure(reason) if is_of_system or is_out_of_memory(error) else reason
 
 
 def is_heic(file: File) -> bool:
@@ -363,7 +377,7 @@ def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int
 
 
 def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
-    """How many numbers an image has; ValueError where decoding them takes more memory than there is."""
+    """How many numbers an image has; ValueError for more than its file can hold, MemoryError where memory cannot."""
     numbers = image.width * image.height * len(image.getbands())
     if numbers <= LARGE_IMAGE:
         return numbers
@@ -376,5 +390,5 @@ def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
     if DECODE_BYTES * numbers > MAX_MEMORY_SHARE * (free := available_memory()):
         need = f"its {image.width} x {image.height} pixels take {format_bytes(DECODE_BYTES * numbers)} to decode"
         limit = f"more than {MAX_MEMORY_SHARE:.0%} of the {format_bytes(free)} of memory that are free"
-        raise ValueError(f"{need}, {limit}: make it smaller, or cut it in parts")
+        raise MemoryError(f"{need}, {limit}: make it smaller, or cut it in parts")
     return numbers
