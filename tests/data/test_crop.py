@@ -10,7 +10,8 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 import ganvas
 from ganvas.cli.app import main
@@ -345,3 +346,14 @@ def test_a_colour_in_an_options_file_needs_quotes(mixed: Path, capsys: pytest.Ca
     Path("options.yaml").write_text("size: 8\nbackground: #ff8000\n")  # a comment
     assert main([*words, "--config", "options.yaml", "--folder", "other"]) == 2
     assert "background" in capsys.readouterr().err
+
+
+def test_a_photograph_that_is_turned_loses_no_detail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JPEG is decoded at a part of its size, which is that of the upright one."""
+    photo, exif = Image.fromarray(pixels(32, 128, 3)).resize((512, 128)), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo.save(tmp_path / "x.jpg", exif=exif)
+    options = DataOptions(size="8x64")
+    x = load(tmp_path / "x.jpg", options).x
+    monkeypatch.setattr(JpegImageFile, "draft", lambda *_: None)
+    assert x.equal(load(tmp_path / "x.jpg", options).x)

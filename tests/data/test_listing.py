@@ -119,7 +119,7 @@ def test_heic_is_read_where_its_library_is_installed(tmp_path: Path) -> None:
 
 
 def test_heic_without_its_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("listing", "images"):
+    for module in ("listing", "unreadable"):
         monkeypatch.setattr(f"ganvas.data.{module}.register_heic", lambda: False)
     monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
     for name in ("x.heic", "x.jpg"):

@@ -1,7 +1,5 @@
 """Image files, decoded in parallel, to the bytes or the numbers that a dataset holds."""
 
-import errno
-import re
 import threading
 import warnings
 from collections import Counter
@@ -16,21 +14,23 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
-from ..errors import UserError, error_reason
+from ..errors import UserError
 from ..io.parallel import in_parallel
 from .array_files import MAX_DEFLATE_RATIO
 from .crop import crop_images, is_on_background, lay_on_background, too_small
 from .dataset import CHANNELS, convert_channels
 from .decoded import ExampleFile
 from .depth import OPAQUE
-from .listing import HEIC_REMEDY, IMAGE_SUFFIXES, File, group_size, register_heic
-from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes, is_out_of_memory
+from .listing import IMAGE_SUFFIXES, File, group_size, register_heic
+from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
 from .pixels import Pixels, has_more_levels, read_pixels
 from .quantization import AUTO, RANGE_HELP, Bounds, ValueStats, auto_bounds, quantize_pixels, range_applies, value_stats
+from .unreadable import PassingFailure, unreadable_reason
 
 SUPPORTED_FORMATS = f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))}"
 LARGE_IMAGE = 2**25  # numbers of an image from which on one is decoded after the other
@@ -39,10 +39,6 @@ BOUNDED_FORMATS = ("PNG", "TIFF", "GIF", "BMP", "TGA", "PPM")
 """formats that compress no better than deflate does, a bit a pixel; JPEG and WebP of one colour have no such bound"""
 NEW_SUBFILE_TYPE, REDUCED_PAGE_BITS = 254, 5
 DECODE_LOCK = threading.Lock()
-
-
-class PassingFailure(str):
-    """Why an image could not be read this time, which says nothing of its file: memory or the system failed."""
 
 
 class Page(NamedTuple):
@@ -342,27 +338,6 @@ def fit(x: Tensor, options: DataOptions, info: ImageInfo, alpha: bool = False) -
     return images, replace(info, shape=shape, tiles=len(images), rest=rest, is_on_background=on_background)
 
 
-def unreadable_reason(error: Exception, file: File) -> str:
-    """Why a file could not be read, without its folder."""
-    if isinstance(error, PermissionError):
-        return f"cannot be read ({error_reason(error)})"
-    if isinstance(error, UnidentifiedImageError) and not register_heic() and is_heic(file):
-        return f"{file.name} is HEIC inside; {HEIC_REMEDY}"
-    if isinstance(error, UnidentifiedImageError):
-        return f"cannot identify image file '{file.name}'"
-    if isinstance(error, Image.DecompressionBombError):  # of a stream: what is read whole has `check_decodable`
-        return f"has over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, the most of a streamed image: make it smaller"
-    message, path = str(error), str(file.path)
-    reason = message.replace(path, file.name).replace(repr(path)[1:-1], file.name) or type(error).__name__
-    is_of_system = getattr(error, "errno", None) not in (None, errno.EINVAL)  # which a damaged offset leads to
-    return PassingFailure(reason) if is_of_system or is_out_of_memory(error) else reason
-
-
-def is_heic(file: File) -> bool:
-    """Whether a file, whatever its name, begins like HEIC."""
-    return re.match(rb"....ftyp(hei[cxms]|hev[cxms]|mif1)", file.read(16), re.DOTALL) is not None
-
-
 def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int, str]:
     """The numbers of an image, how many images its file has, and its format; large ones one after the other."""
     content = page.file.content()
@@ -370,8 +345,9 @@ def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int
     with Image.open(content) as image:
         n_pages = count_images(image)
         image.seek(page.number)
-        if size:  # a JPEG decodes straight to a half, a quarter or an eighth, still above the size asked for
-            image.draft(None, (size[1] * 2, size[0] * 2))
+        if size and isinstance(image, JpegImageFile):  # a half, a quarter or an eighth, still above the size asked for
+            is_turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)  # by a quarter
+            image.draft(None, (size[0] * 2, size[1] * 2) if is_turned else (size[1] * 2, size[0] * 2))
         with nullcontext() if check_decodable(content, image) < LARGE_IMAGE else DECODE_LOCK:
             return read_pixels(content, image), n_pages, image.format or "PNG"
 
