@@ -209,3 +209,18 @@ def test_shards_keep_numbers_where_they_are_in_memory_and_are_not_streamed_with_
     with pytest.raises(UserError, match="images of uint16, which are streamed with 8 bits only: say bits=8, or"):
         load(path, DataOptions(stream="always"))
     assert load(path, DataOptions(stream="always", bits=8)).x.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("channels", [None, 3, 1])
+def test_alpha_that_is_laid_on_white_has_that_white_in_note_and_range(channels: Any, tmp_path: Path) -> None:
+    """Where that is asked for, and where most images have none; a model's scale is then that of the note."""
+    values = RANDOM.integers(1000, 1400, (3, 6, 5, 4)).astype(np.uint16)
+    values[0, 2:, 2:, 3] = 0
+    folder = saved(tmp_path / "x", a_png=png(values[0]), b_png=png(values[1, ..., :3]), c_png=png(values[2, ..., :3]))
+    data = load(folder, DataOptions(channels=channels, range="auto"))
+    assert data.range == (data.x.min(), data.x.max())
+    assert data.range[1] == 65535
+    assert " to 65535 " in data.notes[0]
+    assert "1 image with alpha laid on white: --background chooses another colour" in data.notes
+    assert load(folder, DataOptions(channels=4, range="auto")).range[1] < 1400
+    assert not any("white" in note for note in load(folder, DataOptions(background="grey")).notes)

@@ -19,7 +19,7 @@ from .label_tables import Labels, attach_labels
 from .layout import Layout, dataset_name, find_layout, find_test_sibling, folder_labels
 from .listing import File, Listing, file_stamp, group_size, is_archive, is_tar, list_files, pluralize
 from .options import DataOptions, Progress
-from .quantization import ValueStats, mapping_note, rounding_note, unmapped_note
+from .quantization import mapping_note, rounding_note, unmapped_note
 
 MAX_FAILURES = 5  # files that could not be read, in a note, at most
 
@@ -72,6 +72,7 @@ def read_part(
     if len(images.sizes) > 1:
         raise MixedSizesError(folder, images)
     channels = options.channels or majority_channels(images)
+    x = images.stack(channels)
     notes = list(image_notes(images, options, channels))
     place_of = {place.file: place for place in part.places}
     places = [place_of[page.file] for page in images.pages]
@@ -82,7 +83,7 @@ def read_part(
         notes.append("a single image: a model can learn nothing but this one")
     notes += [*part.notes, *listing.notes, *listing.excluded_notes([] if table is None else [table.file])]
     return Dataset(
-        x=images.stack(channels), labels=None if labels is None else torch.tensor(labels), classes=classes,
+        x=x, labels=None if labels is None else torch.tensor(labels), classes=classes,
         name=dataset_name(folder), notes=tuple(notes), range=images.bounds, files=images.names,
         source_dtype=images.dtype, scale=options.scale, alpha=images.is_deep and channels == 4,
     )  # fmt: skip
@@ -95,7 +96,10 @@ def majority_channels(images: ImageBuffer) -> int:
 
 
 def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Iterator[str]:
-    """The notes on files that were not read, or not all of them, on rounded numbers, and on channels that changed."""
+    """The notes on files that were not read, or not all of them, on rounded numbers, and on channels that changed.
+
+    The images are stacked, and of deep ones the notes have the numbers of the result.
+    """
     size = options.image_size
     failures, infos = [f"{page}: {why}" for page, why in images.failures.items()], list(images.infos.values())
     if failures:
@@ -105,12 +109,14 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
         yield tiles_note([info.tiles for info in infos], [info.rest for info in infos], size)
     if n_on_background := sum(info.is_on_background for info in infos):
         yield background_note(n_on_background, options)
-    stats = sum((info.stats for info in infos if info.stats), ValueStats())
+    stats = images.stats
     if images.is_deep:
         shape = (channels, *infos[0].shape[1:])
         yield from depth_notes(images.dtype, shape, stats, options.scale, images.bounds, channels == 4)
         if "32" in images.dtype and "int" in images.dtype and max(-stats.low, stats.high) > 2**24:
             yield f"integers beyond {2**24:,} were rounded, since numbers from files are float32 inside"
+        if channels < 4 and (n_white := images.channel_counts[4]):
+            yield f"{pluralize(n_white, 'image')} with alpha laid on white: --background chooses another colour"
     elif stats.count:
         white = max(info.white for info in infos if info.stats)
         yield mapping_note(stats, images.bounds) if images.bounds else rounding_note(stats, white)

@@ -84,7 +84,9 @@ class ImageBuffer:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # images with each (width, height)
     channel_counts: Counter[int] = field(default_factory=Counter)  # images with so many channels, of any size
     n_stored: Counter[int] = field(default_factory=Counter)  # images in each buffer, tiles counted
+    stats: ValueStats = field(default_factory=ValueStats)  # of numbers that are no bytes, or that a range maps
     bounds: Bounds | None = None  # the numbers that are black and white, if these were asked for
+    is_auto: bool = False  # whether these are the lowest and the highest of deep images
     is_deep: bool = False  # whether numbers are kept, as float32
     decoder_notes: Sequence[str] = ()
     open_file: OpenFile | None = None  # where images are written to files; else they are in memory
@@ -94,7 +96,8 @@ class ImageBuffer:
         if isinstance(result, str):
             self.failures[page] = result
             return
-        x, self.infos[page] = result
+        x, info = result
+        self.infos[page], self.stats = info, self.stats + (info.stats or ValueStats())
         n, c, h, w = x.shape
         self.sizes[w, h] += 1
         self.channel_counts[c] += 1
@@ -137,7 +140,16 @@ class ImageBuffer:
         )  # fmt: skip
 
     def stack(self, channels: int) -> Tensor:
-        """All of them with so many channels; only once."""
+        """All of them with so many channels; only once.  `stats` and `bounds` of deep ones are then of these."""
+        x = self.join(channels)
+        if self.is_deep and max(self.channel_counts) > channels:  # alpha was laid on white, or colours made grey
+            self.stats = value_stats(x.numpy(), self.bounds)
+        if self.is_auto and self.stats.count:
+            self.bounds = auto_bounds(self.stats, self.name)
+        return x
+
+    def join(self, channels: int) -> Tensor:
+        """The same, but for `stats` and `bounds`."""
         if list(self.written) == [channels]:
             file = self.written[channels]
             file.is_as_read = not any(info.has_opaque_alpha for info in self.infos.values())
@@ -251,15 +263,14 @@ def read_numbers(
     pages: Sequence[Page], options: DataOptions, name: str, progress: Progress, open_file: OpenFile | None
 ) -> ImageBuffer | None:
     """The images, if all that can be read have numbers beyond bytes; else None."""
-    images, bounds = ImageBuffer(len(pages), name, is_deep=True, open_file=open_file), options.bounds
-    read = partial(read_deep_page, options=options, bounds=None if isinstance(bounds, str) else bounds)
+    bounds, is_auto = None if options.bounds == AUTO else options.bounds, options.bounds == AUTO
+    images = ImageBuffer(len(pages), name, bounds=bounds, is_auto=is_auto, is_deep=True, open_file=open_file)
+    read = partial(read_deep_page, options=options, bounds=bounds)
     for i, (page, result) in enumerate(zip(pages, in_parallel(read, pages), strict=True), 1):
         if not result:
             return None
         images.add(page, result)
         progress(i, len(pages))
-    stats = sum((info.stats for info in images.infos.values() if info.stats), ValueStats())
-    images.bounds = (auto_bounds(stats, images.name) if isinstance(bounds, str) else bounds) if stats.count else None
     return images if images.infos else None
 
 
@@ -279,7 +290,7 @@ def read_deep_page(page: Page, options: DataOptions, bounds: Bounds | None) -> R
         if values.dtype == np.uint8 or (4 in (values.shape[2], options.channels) and pixels.white != OPAQUE):
             return ""
         x, is_opaque = drop_opaque(np.array(values.transpose(2, 0, 1), np.float32, order="C"), OPAQUE, options)
-        stats = seen_stats(x, options, bounds)
+        stats = colour_stats(x, options, bounds)
         info = ImageInfo(
             (), stats, pixels.white or 0, pages=n_pages, has_opaque_alpha=is_opaque, dtype=values.dtype.name
         )
@@ -310,7 +321,7 @@ def read_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadRe
         return unreadable_reason(error, page.file)
 
 
-def seen_stats(x: Tensor, options: DataOptions, bounds: Bounds | None) -> ValueStats:
+def colour_stats(x: Tensor, options: DataOptions, bounds: Bounds | None) -> ValueStats:
     """The numbers of a deep image c x h x w: of one with alpha, those of its colours that are seen."""
     if len(x) == 4:
         x = lay_on_background(x[None], options, True)[0] if options.background else x[:3, x[3] > 0]
