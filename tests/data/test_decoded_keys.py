@@ -11,7 +11,9 @@ from PIL import Image
 
 from ganvas.data import DataOptions, decoded, images, load
 from ganvas.data.listing import register_heic
+from ganvas.data.shard_files import find_shards
 from tests.support.folders import picture
+from tests.support.shards import write_shards
 
 Patch = pytest.MonkeyPatch
 
@@ -75,3 +77,19 @@ def test_what_could_not_be_read_for_a_moment_is_read_at_the_next_start(
     assert not decoded.entries(decoded.PARTS)
     assert "1 file skipped (7.png: " in load(photos, DataOptions(size="5")).notes[0]
     assert len(decoded.entries()) == 1
+
+
+def test_an_entry_of_shards_has_no_more_than_was_asked_for(tmp_path: Path) -> None:
+    shards = str(write_shards(tmp_path / "shards", n=20))
+    for limit in (5, 6, None):
+        load(shards, DataOptions(limit=limit))
+    load(shards, DataOptions(classes=("0", "1", "2")))
+    assert [decoded.describe(entry)["examples"] for entry in decoded.entries()] == [5, 6, 20]
+
+
+def test_the_name_of_a_data_set_on_the_hub_is_no_path(tmp_path: Path, monkeypatch: Patch) -> None:
+    files = find_shards(str(write_shards(tmp_path / "shards", n=4)), "train")
+    monkeypatch.setattr("ganvas.data.find_hub_files", lambda *_: files)
+    load("hf:ada/faces")
+    (entry,) = decoded.entries()
+    assert decoded.describe(entry)["source"] == "hf:ada/faces"

@@ -1,5 +1,6 @@
 """`limit`: at most so many examples, always the same ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,10 @@ import pytest
 import torch
 
 from ganvas.cli.app import main
-from ganvas.data import DataOptions, class_counts, from_array, load
+from ganvas.data import DataOptions, Dataset, StreamedDataset, class_counts, from_array, load, load_or_stream, shards
 from ganvas.data.images import ImageBuffer
-from ganvas.errors import UserError
 from tests.support.folders import picture
-from tests.support.shards import examples, random_images, write_tar
+from tests.support.shards import write_shards
 
 N = 60
 
@@ -76,8 +76,20 @@ def test_it_arrives_from_the_command_line(photos: Path, capsys: pytest.CaptureFi
     assert main([*words, "--limit", "0"]) == 2
 
 
-def test_streams_have_none(tmp_path: Path) -> None:
-    write_tar(tmp_path / "a.tar", examples(random_images(4)))
-    with pytest.raises(UserError, match="is streamed, and limit is for examples in memory: give fewer shards"):
-        load(str(tmp_path / "a.tar"), DataOptions(limit=2, stream="always"))
-    assert len(load(str(tmp_path / "a.tar"), DataOptions(limit=2))) == 2
+def test_of_shards_no_others_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where all of them would not fit into memory, or so many do not."""
+    source = str(write_shards(tmp_path))
+    everything = load(source).x
+    monkeypatch.setattr(shards, "available_memory", lambda: everything.nbytes)
+    assert isinstance(load_or_stream(source), StreamedDataset)
+    few = load_or_stream(source, DataOptions(limit=20))
+    assert isinstance(few, Dataset)
+    assert few.notes.count("20 of 60 examples were drawn at random, by --limit") == 1
+    assert (few.classes, len({row.numpy().tobytes() for row in few.x})) == (("0", "1", "2"), 20)
+    many = load_or_stream(source, DataOptions(limit=40))
+    assert isinstance(many, StreamedDataset)
+    assert len(many) == 40
+    streamed = load_or_stream(source, DataOptions(limit=20, stream="always"))
+    assert streamed.in_memory.x.equal(few.x)
+    some = DataOptions(limit=5, classes=("2",), stream="always")
+    assert load_or_stream(source, some).in_memory.x.equal(load(source, replace(some, stream="never")).x)

@@ -100,7 +100,7 @@ def load_or_stream(
         named = load_named(str(source), options, progress)
         check_image_options(named, options)
         if isinstance(named, StreamedDataset):
-            return check_stream(named, options)
+            return named
         dataset = named
     else:
         dataset = validate_dataset(source) if isinstance(source, Dataset) else from_object(source, options)
@@ -138,13 +138,6 @@ def check_crop(options: DataOptions) -> None:
         raise UserError("background makes images with alpha RGB, and channels=4 makes all RGBA: leave out one of them")
     if options.image_size:
         check_memory(prod(options.image_size) * 3 * 4, f"an image of size={options.size}", "ask for a smaller `size`")
-
-
-def check_stream(dataset: StreamedDataset, options: DataOptions) -> StreamedDataset:
-    """The dataset; UserError where the options ask for what only examples in memory can have."""
-    if options.limit:
-        raise UserError(f"{dataset.name} is streamed, and limit is for examples in memory: give fewer shards")
-    return dataset
 
 
 def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions) -> None:

@@ -174,7 +174,8 @@ class Dataset(InMemory):
         keep = labels >= 0
         if not keep.any():
             raise UserError(f"{self.name} has no example of the classes {', '.join(names)}")
-        return replace(self.select(keep), labels=labels[keep], classes=tuple(names))
+        part = self if keep.all() else self.select(keep)
+        return replace(part, labels=labels[keep], classes=tuple(names))
 
 
 def chunks(x: Tensor) -> tuple[Tensor, ...]:

@@ -21,9 +21,10 @@ from torch import Tensor
 from ..errors import UserError, error_reason
 from ..model import Shape
 from ..randomness import make_generator
-from .dataset import Dataset, convert_channels, split_indices
+from .dataset import Dataset, convert_channels, limit_indices, split_indices
 from .decoded import Decoded, stamp
 from .folder import MixedSizesError, image_notes, majority_channels
+from .hub import is_hub_name
 from .images import OpenFile, Page, ReadResult, read_images, read_page
 from .label_tables import MAX_CLASS_SHARE, MIN_LABELS, sort_classes
 from .listing import File, file_stamp, join_names, pluralize
@@ -239,8 +240,8 @@ def build_dataset(
     """The examples of a split of the shards: in memory where they fit, unless the options say otherwise."""
     part, notes = select_examples(source, files, shards, options)
     may_keep = shards.has_images and options.stream != "always"
-    name = str(Path(source).expanduser().absolute())
-    decoded = Decoded(name, stamp_shards(shards, part), options) if may_keep else None
+    place = source if is_hub_name(source) else str(Path(source).expanduser().absolute())
+    decoded = Decoded(place, stamp_shards(shards, part), options) if may_keep else None
     if decoded and (dataset := decoded.find()):
         return dataset
     free = available_memory()
@@ -290,7 +291,11 @@ def select_examples(source: str, files: ShardFiles, shards: Shards, options: Dat
         notes.append(f"{files.name} has a test part of its own: --holdout {options.holdout:g} is not used")
     labels = None if shards.labels is None else torch.from_numpy(shards.labels)[index]
     part = Dataset(x=index, labels=labels, classes=shards.classes, name=files.name)
-    return part.filter_classes(options.classes) if options.classes else part, notes
+    part = part.filter_classes(options.classes) if options.classes else part
+    if options.limit and options.pages == "first":  # or a file may be several examples
+        index, limit_notes = limit_indices(len(part), options.limit)
+        part, notes = part.select(index), [*notes, *limit_notes]
+    return part, notes
 
 
 def example_bytes(source: str, shards: Shards, part: Dataset, options: DataOptions) -> int:
