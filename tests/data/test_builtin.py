@@ -175,3 +175,16 @@ def test_a_data_dir_without_the_data_is_refused(tmp_path: Path) -> None:
 
 def test_every_name_is_explained() -> None:
     assert all(function.__doc__ for function in BUILTIN.values())
+
+
+def test_the_cache_needs_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", refuse)
+    monkeypatch.setenv("GANVAS_CACHE", "cache")
+    assert cache_dir() == Path("cache")
+    monkeypatch.delenv("GANVAS_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(UserError, match="no home folder to keep files in: say where by GANVAS_CACHE=FOLDER"):
+        cache_dir()

@@ -16,9 +16,13 @@ RETRIES, TIMEOUT = 2, 30
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: $GANVAS_CACHE, or ganvas in $XDG_CACHE_HOME, which is .cache in the home folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("GANVAS_CACHE") or Path(home, "ganvas"))
+    """Where downloads are kept: $GANVAS_CACHE, or ganvas in $XDG_CACHE_HOME, else in ~/.cache; UserError without a home."""
+    if folder := os.environ.get("GANVAS_CACHE"):
+        return Path(folder)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ganvas")
+    except RuntimeError as error:
+        raise UserError("there is no home folder to keep files in: say where by GANVAS_CACHE=FOLDER") from error
 
 
 @dataclass
