@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ganvas.data import DataOptions, load
 from ganvas.data.pixels import Pixels, read_pixels
@@ -98,3 +99,10 @@ def test_twelve_bits_of_a_tiff_are_white_at_4095(tmp_path: Path) -> None:
     pixels = read(tmp_path / "x.tiff")
     assert pixels.white == 4095
     assert np.array_equal(pixels.values[:, :, 0], values)
+
+
+def test_a_text_that_is_called_like_a_number_of_bits_is_none(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("bit_depth", "8")
+    Image.new("RGB", (5, 4)).save(tmp_path / "x.png", pnginfo=info)
+    assert not read(tmp_path / "x.png").has_more_bits

@@ -53,7 +53,8 @@ def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     if RAW_MODE_16.search(mode) and image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
         return Pixels(read_16_bits(source, image), 65535)
     ImageOps.exif_transpose(image, in_place=True)
-    has_more_bits = is_deep or image.info.get("bit_depth", 8) > 8  # as pillow_heif says
+    depth = image.info.get("bit_depth")  # as pillow_heif says; in a PNG a text may be called so
+    has_more_bits = is_deep or (isinstance(depth, int) and depth > 8)
     mode = smallest_mode(image)  # to convert to the mode that it has would be a copy
     return Pixels(np.atleast_3d(np.asarray(image if image.mode == mode else image.convert(mode))), 255, has_more_bits)
 
