@@ -2,10 +2,12 @@
 
 import errno
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -93,3 +95,35 @@ def test_the_name_of_a_data_set_on_the_hub_is_no_path(tmp_path: Path, monkeypatc
     load("hf:ada/faces")
     (entry,) = decoded.entries()
     assert decoded.describe(entry)["source"] == "hf:ada/faces"
+
+
+def check_once(source: Path, options: Iterable[dict[str, Any]], monkeypatch: Patch) -> None:
+    """All of these options have one entry, whose data are what each would have without."""
+    for values in options:
+        asked = DataOptions(**values)
+        with monkeypatch.context() as patch:
+            patch.setenv(decoded.LIMIT_VARIABLE, "0")
+            plain = load(source, asked)
+        data = load(source, asked)
+        assert [getattr(data, name) for name in decoded.FACTS] == [getattr(plain, name) for name in decoded.FACTS]
+        assert data.x.equal(plain.x)
+        assert len(decoded.entries()) == 1, values
+
+
+def test_options_that_mean_the_same_have_one_entry(photos: Path, monkeypatch: Patch) -> None:
+    same = {"size": "4"}, {"size": "4x4"}, {"size": "4", "crop": "center"}, {"size": "4", "bits": "full"}
+    check_once(photos, same, monkeypatch)
+
+
+def test_numbers_that_a_run_restores_have_one_entry(tmp_path: Path, monkeypatch: Patch) -> None:
+    for name, levels in (("deep", (0, 7000)), ("mixed", (3, 900))):
+        (tmp_path / name).mkdir()
+        for i, level in enumerate(levels):
+            Image.fromarray(np.full((5, 4), level, np.uint16)).save(tmp_path / name / f"{i}.png")
+    deep = [{"bits": "auto", "scale": "mean-std"}, {"bits": "full"}, {"bits": "full", "channels": 1}]
+    check_once(tmp_path / "deep", deep, monkeypatch)
+    decoded.clear()
+    range_of_all = [{"bits": 8, "range": "auto"}, {"bits": 8, "range": "3,900", "channels": 1, "holdout": "auto"}]
+    check_once(tmp_path / "mixed", range_of_all, monkeypatch)
+    load(tmp_path / "mixed", DataOptions(bits=8, range="3,901"))
+    assert len(decoded.entries()) == 2

@@ -33,9 +33,11 @@ from ..io.atomic import replace_file
 from ..io.download import cache_dir
 from ..io.lock import lock_file, share_file
 from .dataset import Dataset
+from .depth import SCALE_WORDS, ScaleName
 from .listing import register_heic
 from .memory import format_bytes
 from .options import DataOptions
+from .quantization import AUTO
 
 FORMAT = 2  # one more whenever files become other pixels or other notes than before
 LIMIT_VARIABLE, DEFAULT_LIMIT = "GANVAS_CACHE_LIMIT", 20.0  # GiB that all entries have together, at most
@@ -292,8 +294,9 @@ class Decoded:
 
     def path(self, options: DataOptions) -> Path:
         """Where the entry for these options is."""
-        values = asdict(options) | dict.fromkeys(("classes", "stream", "data_dir"))  # which change no pixel
-        values["limit"] = self.options.file_limit
+        values = asdict(options) | dict.fromkeys(("classes", "stream", "data_dir", "scale"))  # which change no pixel
+        values |= {"limit": options.file_limit, "size": options.image_size, "crop": options.crop or "center"}
+        values["bits"] = 8 if options.bits == 8 else "auto"  # as full, for files
         values["holdout"] = "auto" if options.holdout is None else options.holdout
         text = json.dumps([reader_versions(), USER, self.source, self.stamp, values])
         return folder() / f"{blake2b(text.encode(), digest_size=16).hexdigest()}{SUFFIX}"
@@ -301,13 +304,14 @@ class Decoded:
     def find(self) -> Dataset | None:
         """The dataset as it was decoded before, if it was; also with options that make no difference to it.
 
-        A run remembers the channels and the bits that it came to, where nobody had said any.
+        A run remembers the channels, the bits and the range that it came to, where nobody had said any.
         """
         if not limit():
             return None
-        channels, bits = self.options.channels, self.options.bits
-        for c, b in product(dict.fromkeys((channels, None)), dict.fromkeys((bits, "auto") if bits == 8 else (bits,))):
-            path = self.path(replace(self.options, channels=c, bits=b))
+        asked, pairs = self.options, [("channels", None), ("bits", "auto"), ("range", self.options.range and AUTO)]
+        for values in product(*(dict.fromkeys((getattr(asked, name), default)) for name, default in pairs)):
+            options = replace(asked, **dict(zip(("channels", "bits", "range"), values, strict=True)))
+            path = self.path(options)
             try:
                 dataset, facts = open_entry(path)
             except OSError:
@@ -316,11 +320,15 @@ class Decoded:
                 with suppress(OSError):
                     path.unlink()
                 continue
-            if (b != bits and dataset.is_deep) or (c != channels and facts["channels"] != channels):
-                continue
-            with suppress(OSError):
-                os.utime(path)
-            return dataset
+            is_same = (
+                (options.channels == asked.channels or facts["channels"] == asked.channels)
+                and (asked.bits != 8 or options.bits == 8 or not dataset.is_deep)
+                and (options.range == asked.range or dataset.range == asked.bounds)
+            )
+            if is_same:
+                with suppress(OSError):
+                    os.utime(path)
+                return with_scale(dataset, asked.scale)
         return None
 
     def keep(self, read: Read, n: int, n_bytes: int) -> Dataset:
@@ -348,6 +356,14 @@ class Decoded:
         finally:
             for file in self.opened:
                 file.discard()
+
+
+def with_scale(dataset: Dataset, scale: ScaleName) -> Dataset:
+    """The dataset, which models are to see in another way."""
+    if dataset.scale == scale:
+        return dataset
+    old, new = SCALE_WORDS[dataset.scale], SCALE_WORDS[scale]
+    return replace(dataset, scale=scale, notes=tuple(note.replace(old, new) for note in dataset.notes))
 
 
 def stamp(files: Any) -> str:
