@@ -10,6 +10,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ganvas.data import DataOptions, load
 from ganvas.errors import UserError
@@ -145,6 +146,37 @@ def test_slices_of_nifti(suffix: str, tmp_path: Path) -> None:
         load(tmp_path / "bad.nii")
 
 
+def test_images_are_not_dropped_for_a_file_of_science_beside_them(tmp_path: Path) -> None:
+    """A folder with images is one of images; what is left out of a folder is counted in a note."""
+    for name in ("0.png", "1.png", "a/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(RANDOM.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / name)
+    for name in ("scan.nii", "slice.dcm"):
+        (tmp_path / name).write_bytes(b"no")
+    data = load(tmp_path)
+    assert (len(data), data.shape) == (3, (1, 8, 8))
+    assert "2 files left out: 1 .nii, 1 .dcm" in data.notes
+
+
+def test_other_files_beside_nifti_are_counted(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    (tmp_path / "deeper").mkdir()
+    for name in ("a.nii", "b.nii.gz", "deeper/c.nii"):
+        nibabel.save(nibabel.Nifti1Image(SCAN, np.eye(4)), tmp_path / name)
+    (tmp_path / "a.json").write_text("{}")
+    for kind in ("auto", "volume"):
+        data = load(tmp_path, DataOptions(kind=kind))
+        assert len(data) == (8 if kind == "auto" else 2)
+        assert "2 files left out: 1 .json, 1 .nii" in data.notes
+
+
+def test_images_beside_zarr_are_counted(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    zarr.save_array(tmp_path / "x", FIELD)
+    Image.new("L", (8, 8)).save(tmp_path / "x" / "0.png")
+    assert "1 image beside its Zarr data left out" in load(tmp_path / "x").notes
+
+
 def write_dicom(path: Path, image: np.ndarray, **tags: Any) -> None:
     import pydicom
 
@@ -172,6 +204,8 @@ def test_dicom_has_hounsfield_units(tmp_path: Path) -> None:
     assert np.array_equal(data.x[:, 0].numpy(), images - 1024)
     assert data.source_dtype == "int32"
     assert load(tmp_path / "1.dcm").shape == (1, 9, 8)
+    (tmp_path / "DICOMDIR.txt").touch()
+    assert "1 file left out: 1 .txt" in load(tmp_path).notes
     write_dicom(tmp_path / "3.dcm", images[0, :5])
     with pytest.raises(UserError, match=r"several shapes, 9x8x1 \(2.dcm\), 5x8x1 \(3.dcm\)"):
         load(tmp_path)

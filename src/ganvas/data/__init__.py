@@ -42,8 +42,8 @@ from .science_files import (
     is_zarr,
     load_dicom,
     load_nifti,
+    load_zarr,
     open_hdf5,
-    open_zarr,
 )
 from .shard_files import PARQUET, find_shards, is_shards
 from .shard_stream import ShardStream
@@ -61,7 +61,7 @@ READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str | None, DataOpt
     (lambda path: path.suffix.lower() == ".npz", load_npz),
     (lambda path: path.suffix.lower() == ".npy", load_npy),
     (lambda path: has_suffix(path, HDF5_SUFFIXES), partial(load_npz, open_file=open_hdf5)),
-    (is_zarr, partial(load_npz, open_file=open_zarr)),
+    (is_zarr, load_zarr),
     (is_nifti, load_nifti),
     (is_dicom, load_dicom),
     (may_hold_images, load_folder),

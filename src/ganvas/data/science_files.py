@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from .array_files import CLASS_KEYS, LABEL_KEYS, parse_array_name, wrap_read_errors
+from .array_files import CLASS_KEYS, LABEL_KEYS, load_npz, parse_array_name, wrap_read_errors
 from .arrays import from_array
 from .dataset import Dataset, split_dataset
 from .layout import dataset_name
-from .listing import is_ignored
+from .listing import IMAGE_SUFFIXES, File, is_ignored, list_files, pluralize
 from .memory import check_memory
 from .options import DataOptions, Progress, number_options
 
@@ -35,19 +35,27 @@ def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a path is a DICOM file, or a folder with some in it."""
-    return bool(files_with(path, DICOM_SUFFIXES))
+    """Whether a path is a DICOM file, or a folder with some in it and no images."""
+    return bool(files_with(path, DICOM_SUFFIXES)) and not (path.is_dir() and list_files(path).images)
 
 
 def is_nifti(path: Path) -> bool:
     """The same of NIfTI files."""
-    return bool(files_with(path, NIFTI_SUFFIXES))
+    return bool(files_with(path, NIFTI_SUFFIXES)) and not (path.is_dir() and list_files(path).images)
 
 
 def files_with(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """A file that has one of these suffixes, or those in a folder, by their names."""
     files = [path for path in path.iterdir() if not is_ignored(path.name)] if path.is_dir() else [path]
     return sorted(file for file in files if has_suffix(file, suffixes))
+
+
+def excluded_notes(path: Path, files: list[Path]) -> list[str]:
+    """Notes of what lies in or below a folder beside the files that are read."""
+    if not path.is_dir():
+        return []
+    listing = list_files(path)
+    return listing.notes + listing.excluded_notes([File((file.name,), file) for file in files])
 
 
 def import_library(name: str, extra: str, path: Path) -> Any:
@@ -85,6 +93,13 @@ def may_be_read(name: str, axes: int) -> bool:
 def is_zarr(path: Path) -> bool:
     """Whether a path is a folder of Zarr's, or a file that is called like a zip of one."""
     return any((path / name).is_file() for name in ZARR_FILES) if path.is_dir() else has_suffix(path, ZARR_SUFFIXES)
+
+
+def load_zarr(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+    """A split of the arrays of Zarr data, as `load_npz` has it; a note counts images that lie beside them."""
+    dataset = load_npz(path, key, options, progress, open_file=open_zarr)
+    n = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir()) if path.is_dir() else 0
+    return dataset.with_notes([f"{pluralize(n, 'image')} beside its Zarr data left out"]) if n else dataset
 
 
 @contextmanager
@@ -147,14 +162,15 @@ def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Prog
             raise UserError(f"{file} has {values.ndim} axes: give a volume, or its slices are the examples")
         parts.append(np.moveaxis(values.reshape(*values.shape[:axes], -1), -1, 0))
         progress(i, len(files))
-    examples = concatenate(path, parts, files)
+    examples, notes = concatenate(path, parts, files), excluded_notes(path, files)
     name = dataset_name(path.with_suffix("") if path.suffix.lower() == ".gz" else path)
     if axes == 3:
-        return split_dataset(from_array(examples, name=name, kind="volume", **number_options(options)), options)
+        dataset = from_array(examples, name=name, kind="volume", **number_options(options))
+        return split_dataset(dataset.with_notes(notes), options)
     dataset = from_array(examples[..., None], name=name, channels_last=True, **number_options(options))
     size = f"{examples.shape[1]} x {examples.shape[2]} numbers (kind=volume makes each volume one)"
     note = f"the {len(examples)} slices along the last axis are examples of {size}"
-    return split_dataset(dataset.with_notes([note]), options)
+    return split_dataset(dataset.with_notes([note, *notes]), options)
 
 
 def concatenate(path: Path, parts: list[np.ndarray], files: list[Path]) -> np.ndarray:
@@ -178,7 +194,7 @@ def load_dicom(path: Path, key: str | None, options: DataOptions, progress: Prog
     dataset = from_array(
         concatenate(path, parts, files), name=dataset_name(path), channels_last=True, **number_options(options)
     )
-    return split_dataset(dataset, options)
+    return split_dataset(dataset.with_notes(excluded_notes(path, files)), options)
 
 
 def read_dicom(content: Any) -> np.ndarray:
