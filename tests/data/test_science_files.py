@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from ganvas.data import DataOptions, load
+from ganvas.data.science_files import apply_scale
 from ganvas.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -52,6 +53,24 @@ def test_netcdf_has_its_units(tmp_path: Path) -> None:
         file["pressure"][3, 2, 1] = -999
     with pytest.raises(UserError, match=r"holds nan .* at index \[3, 0, 2, 1\]|holds nan .* at index \[3, 2, 1\]"):
         load(tmp_path / "x.nc")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "attributes", "values", "expected"),
+    [
+        (np.float32, {"missing_value": 1e20}, [np.float32(1e20), 1], [np.nan, 1]),
+        (np.float32, {"_FillValue": np.float64(-9999.9)}, [-9999.9, 1], [np.nan, 1]),
+        (np.int16, {"_FillValue": np.float64(-999)}, [-999, 1], [np.nan, 1]),
+        (np.int16, {"missing_value": [7, 8], "_FillValue": 9}, [7, 8, 9, 1], [np.nan, np.nan, np.nan, 1]),
+        (np.int16, {"missing_value": 1e20, "_FillValue": 70000}, [-32768, 4464, 0, -1], [-32768, 4464, 0, -1]),
+        (np.float32, {"missing_value": "NA", "_FillValue": np.nan}, [0, 1], [0, 1]),
+        (np.int16, {"missing_value": [b"NA", b"-"], "_FillValue": []}, [0, 1], [0, 1]),
+    ],
+)
+def test_fill_values_of_another_type(
+    dtype: type, attributes: dict[str, Any], values: list[float], expected: list[float]
+) -> None:
+    assert np.array_equal(apply_scale(np.array(values, dtype), attributes), np.array(expected), equal_nan=True)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -97,6 +116,7 @@ def test_zarr_of_xarray_has_its_units(version: int, tmp_path: Path) -> None:
     source = f"{tmp_path / 'x.zarr'}"
     assert np.array_equal(load(f"{source}:packed").x[:, 0].numpy(), packed * 0.25 + 1000)
     assert np.array_equal(load(f"{source}:field").x[:, 0].numpy(), FIELD)
+    group["field"].attrs["missing_value"] = "NA"
     group["packed"][3, 2, 1], group["field"][3, 2, 1] = -999, -1
     for name in ("packed", "field"):
         with pytest.raises(UserError, match=r"holds nan .* at index \[3, (0, )?2, 1\]"):

@@ -7,7 +7,7 @@ refused.
 import struct
 from base64 import b64decode
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -127,7 +127,8 @@ def read_zarr(array: Any, name: str) -> np.ndarray:
     attributes = array.attrs.asdict()
     fill = attributes.get("_FillValue", array.fill_value if "_ARRAY_DIMENSIONS" in attributes else None)
     if isinstance(fill, str):  # of version 3 (`FillValueCoder` in xarray/backends/zarr.py); in version 2 it is Zarr's
-        (fill,) = struct.unpack("<d", b64decode(fill))
+        with suppress(ValueError, struct.error):  # a text that is no number stands for none
+            (fill,) = struct.unpack("<d", b64decode(fill))
     attributes.pop("_FillValue", None)
     return apply_scale(np.asarray(array[...]), attributes | ({} if fill is None else {"_FillValue": fill}))
 
@@ -136,14 +137,25 @@ def apply_scale(values: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
     """Stored numbers in their units, by NetCDF's conventions (CF 1.11, section 8.1; 2.5.1 for fill values)."""
     if values.dtype.kind not in "iuf":
         return values
-    fills = [np.ravel(attributes[name])[0] for name in ("_FillValue", "missing_value") if name in attributes]
-    is_missing = np.isin(values, [fill for fill in fills if fill == fill])  # noqa: PLR0124  NaN is missing anyway
+    fills = [np.ravel(attributes[name]) for name in ("_FillValue", "missing_value") if name in attributes]
+    is_missing = np.isin(values, [fill for part in fills for fill in fill_numbers(part, values.dtype)])
     scale, offset = (float(np.ravel(attributes.get(name, default))[0]) for name, default in
                      (("scale_factor", 1), ("add_offset", 0)))  # fmt: skip
     if (scale, offset) != (1, 0):
         kind = np.float32 if values.dtype.itemsize <= 2 or values.dtype == np.float32 else np.float64
         values = (values * scale + offset).astype(kind)
     return np.where(is_missing, np.nan, values) if is_missing.any() else values
+
+
+def fill_numbers(fills: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The fill values as this type has them: often they are of another; none of texts, or of what it cannot hold."""
+    if fills.dtype.kind not in "iuf":
+        return np.empty(0, dtype)
+    with np.errstate(all="ignore"):
+        numbers = fills.astype(dtype)
+    return np.asarray(
+        numbers[numbers == (fills if dtype.kind in "iu" else numbers)]
+    )  # NaN, unlike itself, is missing anyway
 
 
 def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
