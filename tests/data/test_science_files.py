@@ -161,6 +161,10 @@ def test_slices_of_nifti(suffix: str, tmp_path: Path) -> None:
     assert (data.name, data.source_dtype, len(data)) == ("scan", "int16", 4)
     assert np.array_equal(data.x[2, 0].numpy(), SCAN[:, :, 2])
     assert "the 4 slices along the last axis" in " ".join(data.notes)
+    nibabel.save(nibabel.Nifti1Image(SCAN[:0], np.eye(4)), tmp_path / f"empty{suffix}")
+    for kind in ("auto", "volume"):
+        with pytest.raises(UserError, match=r"empty.nii(.gz)? has a shape of 0x9x4, so no numbers"):
+            load(tmp_path / f"empty{suffix}", DataOptions(kind=kind))
     (tmp_path / "bad.nii").write_bytes(b"no")
     with pytest.raises(UserError, match="damaged or no NIfTI file"):
         load(tmp_path / "bad.nii")

@@ -153,9 +153,8 @@ def fill_numbers(fills: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return np.empty(0, dtype)
     with np.errstate(all="ignore"):
         numbers = fills.astype(dtype)
-    return np.asarray(
-        numbers[numbers == (fills if dtype.kind in "iu" else numbers)]
-    )  # NaN, unlike itself, is missing anyway
+    is_exact = numbers == (fills if dtype.kind in "iu" else numbers)  # not of NaN, which is missing anyway
+    return np.asarray(numbers[is_exact])
 
 
 def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
@@ -168,6 +167,8 @@ def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Prog
     for i, file in enumerate(files, 1):
         with wrap_read_errors(file, "damaged or no NIfTI file"):
             image = nibabel.load(file)
+            if 0 in image.shape:
+                raise UserError(f"{file} has a shape of {'x'.join(map(str, image.shape))}, so no numbers: leave it out")
             check_memory(8 * len(files) * int(np.prod(image.shape)), str(path), REMEDY)
             values = np.asanyarray(image.dataobj)
         if values.ndim < 3:
