@@ -3,10 +3,11 @@
 The Hub's client is a stand-in with a folder of files; one test holds it against the real one.
 """
 
+import errno
 import inspect
 import json
 import sys
-from hashlib import sha256
+from hashlib import sha1, sha256
 from pathlib import Path
 from shutil import copy
 from types import ModuleType, SimpleNamespace
@@ -18,6 +19,7 @@ from ganvas.data import DataOptions, load
 from ganvas.data.hub import import_client
 from ganvas.errors import UserError
 from ganvas.inference.training_data import source_name
+from ganvas.io.download import cache_dir
 from tests.support.failures import failing
 from tests.support.shards import image_rows, random_images, write_parquet
 
@@ -32,13 +34,18 @@ class Hub:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.fetched, self.error, self.is_damaged = folder, list[str](), "", False
+        self.raised: Exception | None = None  # in place of an error of the client's
+        self.has_lfs = True
         self.errors: dict[str, type[Exception]] = {}
 
     def refuse(self) -> None:
+        if self.raised:
+            raise self.raised
         if self.error:
             raise self.errors.get(self.error, OSError)("Cannot reach the Hub")
 
-    def dataset_info(self, repo_id: str, *, revision: str, files_metadata: bool) -> Any:
+    def dataset_info(self, repo_id: str, *, revision: str, timeout: float, files_metadata: bool) -> Any:
+        assert 1 <= timeout <= 30
         self.refuse()
         root = self.folder / revision.rpartition("/")[2]
         if not root.is_dir():
@@ -47,7 +54,8 @@ class Hub:
         files = [
             SimpleNamespace(
                 rfilename=path.relative_to(root).as_posix(),
-                lfs=SimpleNamespace(sha256=sha256(path.read_bytes()).hexdigest()),
+                lfs=SimpleNamespace(sha256=sha256(path.read_bytes()).hexdigest()) if self.has_lfs else None,
+                blob_id=sha1(b"blob %d\0" % path.stat().st_size + path.read_bytes()).hexdigest(),
             )
             for path in paths
         ]
@@ -105,7 +113,26 @@ def test_only_the_files_of_a_split_are_fetched_and_once(hub: Hub, capsys: pytest
     assert len(load(f"{FACES}:default")) == 20
     assert hub.fetched[2:] == ["default/test/0000.parquet"]
     hub.error = "offline"
-    assert load(FACES).fingerprint() == data.fingerprint(), "the network is not needed for what is there"
+    again = load(FACES)
+    assert again.fingerprint() == data.fingerprint(), "the network is not needed for what is there"
+    assert "the Hub did not answer: version parquet of before is used" in again.notes
+    assert not any("did not answer" in note for note in data.notes)
+
+
+def test_a_record_that_cannot_be_kept_or_is_damaged_is_none(hub: Hub) -> None:
+    """It serves starts without network alone."""
+    (record := cache_dir() / "hub").parent.mkdir(parents=True, exist_ok=True)
+    record.touch()
+    assert len(load(FACES)) == 20
+    record.unlink()
+    record.mkdir()
+    for content in (b"{", b"\xff", b'{"repo": "ada/faces", "commit": "parquet", "digests": 3}'):
+        (record / "ada--faces.json").write_bytes(content)
+        hub.error = "offline"
+        with pytest.raises(UserError, match="cannot be fetched"):
+            load(FACES)
+        hub.error = ""
+        assert len(load(FACES)) == 20
 
 
 def test_a_run_keeps_the_name(hub: Hub) -> None:
@@ -155,6 +182,37 @@ def test_what_the_hub_refuses_is_one_sentence(error: str, hub: Hub, capsys: pyte
     failing(capsys, ["data", FACES, "--split", "test"], 2, REFUSED[error])
 
 
+def test_a_disk_that_is_full_is_not_taken_for_a_missing_network(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(load(FACES)) == 20
+    hub.raised = OSError(errno.ENOSPC, "No space left on device", "/cache/file")
+    failing(capsys, ["data", FACES], 1, "cannot write /cache/file: no space left on device: make room")
+    hub.raised = OSError(errno.ECONNREFUSED, "Connection refused")
+    assert len(load(FACES)) == 20
+    hub.raised = TypeError("a fault in a program")
+    with pytest.raises(TypeError, match="in a program"):
+        load(FACES)
+
+
+def test_paths_of_windows_are_asked_for_with_slashes(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Backslashes(type(Path())):  # type: ignore[misc]
+        def __str__(self) -> str:
+            return super().__str__() if self.is_absolute() else super().__str__().replace("/", "\\")
+
+        def as_posix(self) -> str:
+            return super().__str__().replace("\\", "/")
+
+    monkeypatch.setattr("ganvas.data.hub.Path", Backslashes)
+    assert len(load(FACES)) == 20
+
+
+def test_configurations_may_be_called_like_splits(hub: Hub) -> None:
+    for split, n in (("train", 6), ("test", 3)):
+        write(hub, f"parquet/dev/{split}/0000.parquet", n)
+    assert len(load(FACES)) == 20
+    assert len(load(f"{FACES}:dev")) == 6
+    assert len(load(f"{FACES}:dev", DataOptions(split="test"))) == 3
+
+
 def test_names_that_are_none(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("hf:", "hf:a/b/c", "hf:../x y"):
         failing(capsys, ["data", name], 2, "is no name of a data set on the Hugging Face Hub: give hf:USER/NAME")
@@ -166,6 +224,26 @@ def test_a_damaged_file_is_fetched_again(hub: Hub) -> None:
         load(FACES)
     hub.is_damaged = False
     assert len(load(FACES)) == 20
+
+
+def test_a_file_outside_of_lfs_is_checked_by_its_blob(hub: Hub) -> None:
+    hub.has_lfs, hub.is_damaged = False, True
+    with pytest.raises(UserError, match="wrong checksum"):
+        load(FACES)
+    hub.is_damaged = False
+    assert len(load(FACES)) == 20
+
+
+def test_a_file_whose_check_was_stopped_is_fetched_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(file: Path, digest: str | None) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ganvas.data.hub.has_digest", stop)
+        with pytest.raises(KeyboardInterrupt):
+            load(FACES)
+    assert len(load(FACES)) == 20
+    assert hub.fetched.count("default/train/0000.parquet") == 2
 
 
 def test_the_client_is_an_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

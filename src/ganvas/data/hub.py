@@ -5,27 +5,36 @@ that a data set has itself are taken.  Only the files of a split are fetched, in
 (https://huggingface.co/docs/dataset-viewer/parquet)
 """
 
+import errno
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from hashlib import file_digest
+from functools import partial
+from hashlib import file_digest, sha1
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, did_you_mean, first_line
+from pydantic import TypeAdapter
+
+from ..errors import UserError, did_you_mean, first_line, write_error
 from ..io.atomic import atomic_write
 from ..io.download import cache_dir
 from .layout import parse_split_name
 from .listing import join_names
 from .shard_files import DATA_FOLDER, PARQUET, ShardFiles, select_split
 
-PREFIX, REVISIONS = "hf:", ("refs/convert/parquet", "main")
+CONVERTED = "refs/convert/parquet"
+PREFIX, REVISIONS = "hf:", (CONVERTED, "main")
 NAME_PATTERN = re.compile(r"hf:(?P<repo>(?:[\w.-]+/)?[\w.-]+)(?::(?P<configuration>[^:]+))?")
 PARTIAL = "partial-"
 """how splits are called of which the Hub has converted the first gigabytes only"""
+TIMEOUT = 10  # seconds in which the Hub is to answer
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+PROGRAM_ERRORS = (AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
+"""what no network raises, but a fault in the client or here"""
 
 
 @dataclass(frozen=True)
@@ -34,23 +43,36 @@ class HubFiles:
 
     repo: str
     commit: str
+    is_converted: bool
+    """whether the Hub has made them, as CONFIGURATION/SPLIT/NUMBER.parquet"""
     digests: dict[str, str | None]
-    """SHA-256 of each, by its path, as far as the Hub says it"""
+    """SHA-256 of each, by its path; of one outside of LFS git's SHA-1; None where the Hub does not say"""
 
     def fetch(self, source: str, path: str) -> Path:
-        """A file in the Hub's cache, downloaded if it is not there; UserError where it is not what the Hub says."""
+        """A file in the Hub's cache, downloaded and checked if it is not there; UserError where it is another."""
         hub = import_client(source)
         how = {"repo_id": self.repo, "filename": path, "repo_type": "dataset", "revision": self.commit}
-        if isinstance(known := hub.try_to_load_from_cache(**how), str):
-            return Path(known)
+        if isinstance(cache_path := hub.try_to_load_from_cache(**how), str):
+            return Path(cache_path)
         print(f"downloading {source}, {path}", file=sys.stderr)
         with explain_errors(source, self.repo):
             file = Path(hub.hf_hub_download(**how))
-        with file.open("rb") as content:
-            if self.digests[path] not in (None, file_digest(content, "sha256").hexdigest()):
-                file.resolve().unlink()  # the link's target: else the client would take it as fetched
+        try:
+            if not has_digest(file, self.digests[path]):
                 raise UserError(f"{source}: {path} was damaged on its way (wrong checksum): try again")
+        except BaseException:  # also Ctrl-C: what was not checked would be taken for fetched the next time
+            file.resolve().unlink(missing_ok=True)  # the link's target
+            raise
         return file
+
+
+def has_digest(file: Path, digest: str | None) -> bool:
+    """Whether a file has this SHA-256 or, if it is as short, git's SHA-1 of a blob; None is true of all."""
+    if digest is None:
+        return True
+    git = partial(sha1, b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
+    with file.open("rb") as content:
+        return file_digest(content, git if len(digest) == git().digest_size * 2 else "sha256").hexdigest() == digest
 
 
 def is_hub_name(source: str) -> bool:
@@ -73,44 +95,52 @@ def find_hub_files(source: str, split: str) -> ShardFiles:
         how = "give hf:USER/NAME, or hf:USER/NAME:CONFIGURATION"
         raise UserError(f"{source} is no name of a data set on the Hugging Face Hub: {how}")
     try:
-        found = list_hub_files(source, match["repo"])
-        paths, notes = select_configuration(source, sorted(map(Path, found.digests)), match["configuration"])
-        files = select_split(match["repo"].rpartition("/")[2], paths, split)
-        here, training = (tuple(found.fetch(source, str(p)) for p in part) for part in (files.files, files.training))
+        files, notes = list_hub_files(source, match["repo"])
+        paths, more_notes = select_configuration(source, files, match["configuration"])
+        shards = select_split(match["repo"].rpartition("/")[2], paths, split)
+        local, training = (
+            tuple(files.fetch(source, path.as_posix()) for path in part) for part in (shards.files, shards.training)
+        )
     except ConnectionError as error:
         raise UserError(f"{source} cannot be fetched ({error}): go online, or give a folder of its files") from error
-    return replace(files, files=here, training=training, notes=(*notes, *files.notes))
+    return replace(shards, files=local, training=training, notes=(*notes, *more_notes, *shards.notes))
 
 
-def list_hub_files(source: str, repo: str) -> HubFiles:
-    """The Parquet files of a data set, as the Hub says, or as it last said where there is no network."""
-    client, record = import_client(source), cache_dir() / "hub" / f"{repo.replace('/', '--')}.json"
+def list_hub_files(source: str, repo: str) -> tuple[HubFiles, list[str]]:
+    """The Parquet files of a data set, as the Hub says; where it does not answer as it last said, with a note."""
+    record = cache_dir() / "hub" / f"{repo.replace('/', '--')}.json"
     try:
-        for revision in REVISIONS:
-            with explain_errors(source, repo):
-                try:
-                    info = client.HfApi().dataset_info(repo, revision=revision, files_metadata=True)
-                except client.errors.RevisionNotFoundError:
-                    continue
-            files = {file.rfilename: file for file in info.siblings or () if file.rfilename.lower().endswith(PARQUET)}
-            if files and not any(Path(path).parent.name.startswith(PARTIAL) for path in files):
-                found = HubFiles(repo, info.sha, {path: file.lfs and file.lfs.sha256 for path, file in files.items()})
-                break
-        else:
-            how = "download it, and give a folder of its images"
-            raise UserError(f"{source} has no Parquet files, or is so large that the Hub has made some only: {how}")
+        files = ask_hub(source, repo)
     except ConnectionError:
-        if not record.is_file():
-            raise
-        return HubFiles(**json.loads(record.read_text(encoding="utf-8")))
-    with atomic_write(record) as temporary:
-        temporary.write_text(json.dumps(vars(found)), encoding="utf-8")
-    return found
+        with suppress(OSError, ValueError):  # a damaged record is none
+            files = TypeAdapter(HubFiles).validate_json(record.read_bytes())
+            return files, [f"the Hub did not answer: version {files.commit} of before is used"]
+        raise
+    with suppress(OSError, UserError), atomic_write(record) as temporary:  # only a start without network needs it
+        temporary.write_text(json.dumps(vars(files)), encoding="utf-8")
+    return files, []
+
+
+def ask_hub(source: str, repo: str) -> HubFiles:
+    """The Parquet files of a data set; UserError where it has none, ConnectionError where the Hub does not answer."""
+    client = import_client(source)
+    for revision in REVISIONS:
+        with explain_errors(source, repo):
+            try:
+                info = client.HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT, files_metadata=True)
+            except client.errors.RevisionNotFoundError:
+                continue
+        files = [file for file in info.siblings or () if file.rfilename.lower().endswith(PARQUET)]
+        if files and not any(Path(file.rfilename).parent.name.startswith(PARTIAL) for file in files):
+            digests = {file.rfilename: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
+            return HubFiles(repo, info.sha, revision == CONVERTED, digests)
+    how = "download it, and give a folder of its images"
+    raise UserError(f"{source} has no Parquet files, or is so large that the Hub has made some only: {how}")
 
 
 @contextmanager
 def explain_errors(source: str, repo: str) -> Iterator[None]:
-    """UserError for what the Hub refuses, ConnectionError for anything else that keeps it from answering."""
+    """UserError for what the Hub refuses, WriteError for a full or protected disk, else ConnectionError."""
     errors, address = import_client(source).errors, f"https://huggingface.co/datasets/{repo}"
     try:
         yield
@@ -122,21 +152,28 @@ def explain_errors(source: str, repo: str) -> Iterator[None]:
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         how = "see to its name, or log in for a private one: hf auth login"
         raise UserError(f"the Hugging Face Hub has no data set {repo}: {how}") from error
+    except PROGRAM_ERRORS:
+        raise
     except Exception as error:  # the client's library for HTTP has changed, and with it what it raises
+        if isinstance(error, OSError) and error.errno in WRITE_ERRORS:
+            raise write_error(Path(error.filename or "the Hub's cache"), error) from error
         raise ConnectionError(first_line(error)) from error
 
 
-def select_configuration(source: str, paths: Sequence[Path], name: str | None) -> tuple[list[Path], list[str]]:
-    """The files of one configuration, the highest folder that is none of a split, and notes; UserError for several."""
+def select_configuration(source: str, files: HubFiles, name: str | None) -> tuple[list[Path], list[str]]:
+    """The files of one configuration, their highest folder, and notes; UserError for several.
+
+    Of files that the Hub has not made, folders of splits are no configurations.
+    """
     parts: dict[str, list[Path]] = {}
-    for path in paths:
+    for path in sorted(map(Path, files.digests)):
         folder = path.parts[0] if len(path.parts) > 1 else ""
-        parts.setdefault("" if folder == DATA_FOLDER or parse_split_name(folder) else folder, []).append(path)
-    chosen = name or (next(iter(parts)) if len(parts) == 1 else "default")
-    if chosen in parts:
-        others = [other for other in parts if other != chosen]
-        notes = [f"configuration {chosen}, of {len(parts)}: {source}:NAME takes another"] if others and not name else []
-        return parts[chosen], notes
+        is_split = not files.is_converted and (folder == DATA_FOLDER or parse_split_name(folder))
+        parts.setdefault("" if is_split else folder, []).append(path)
+    configuration = name or (next(iter(parts)) if len(parts) == 1 else "default")
+    if configuration in parts:
+        notes = [f"configuration {configuration}, of {len(parts)}: {source}:NAME takes another"]
+        return parts[configuration], notes if len(parts) > 1 and not name else []
     names = list(filter(None, parts))
     if name:
         hint = did_you_mean(name, names)
