@@ -9,7 +9,7 @@ import json
 import sys
 from hashlib import sha1, sha256
 from pathlib import Path
-from shutil import copy
+from shutil import copy, rmtree
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -203,6 +203,28 @@ def test_paths_of_windows_are_asked_for_with_slashes(hub: Hub, monkeypatch: pyte
 
     monkeypatch.setattr("ganvas.data.hub.Path", Backslashes)
     assert len(load(FACES)) == 20
+
+
+def test_splits_are_not_mixed(hub: Hub) -> None:
+    write(hub, "parquet/default/extra/0000.parquet", 5)
+    data = load(FACES)
+    assert len(data) == 20
+    assert "left out, neither for training nor for tests: extra" in data.notes
+    root = hub.folder / "parquet" / "default"
+    for part in ("test", "validation"):
+        rmtree(root / part)
+    assert len(load(FACES)) == 20, "extra is left out without a test part, too"
+    rmtree(root / "train")
+    assert len(load(FACES)) == 5, "a single part is all, whatever it is called"
+    write(hub, "parquet/default/more/0000.parquet", 5)
+    with pytest.raises(UserError, match="has no part for training, only extra, more: download the files"):
+        load(FACES)
+    write(hub, "parquet/default/test/0000.parquet", 4)
+    with pytest.raises(UserError, match="no part for training, only extra, more, test: ask for split=test"):
+        load(FACES)
+    test = load(FACES, DataOptions(split="test"))
+    assert len(test) == 4
+    assert "left out, neither for training nor for tests: extra, more" in test.notes
 
 
 def test_configurations_may_be_called_like_splits(hub: Hub) -> None:

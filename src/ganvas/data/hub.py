@@ -9,7 +9,7 @@ import errno
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +24,7 @@ from ..io.atomic import atomic_write
 from ..io.download import cache_dir
 from .layout import parse_split_name
 from .listing import join_names
-from .shard_files import DATA_FOLDER, PARQUET, ShardFiles, select_split
+from .shard_files import DATA_FOLDER, PARQUET, ShardFiles, select_split, split_of
 
 CONVERTED = "refs/convert/parquet"
 PREFIX, REVISIONS = "hf:", (CONVERTED, "main")
@@ -97,7 +97,7 @@ def find_hub_files(source: str, split: str) -> ShardFiles:
     try:
         files, notes = list_hub_files(source, match["repo"])
         paths, more_notes = select_configuration(source, files, match["configuration"])
-        shards = select_split(match["repo"].rpartition("/")[2], paths, split)
+        shards = select_hub_split(source, files, paths, split)
         local, training = (
             tuple(files.fetch(source, path.as_posix()) for path in part) for part in (shards.files, shards.training)
         )
@@ -179,3 +179,31 @@ def select_configuration(source: str, files: HubFiles, name: str | None) -> tupl
         hint = did_you_mean(name, names)
         raise UserError(f"{source} has no configuration {name!r}, only {join_names(names) or 'one'}.{hint}")
     raise UserError(f"{source} has {len(parts)} configurations, {join_names(names)}: choose as {source}:{names[0]}")
+
+
+def select_hub_split(source: str, files: HubFiles, paths: Sequence[Path], split: str) -> ShardFiles:
+    """The shards of a split: all of a single one that is called otherwise, else those of training or of tests.
+
+    Others are left out with a note.  UserError where there are several and none for training.
+    """
+    name, splits, roles = files.repo.rpartition("/")[2], dict[str, list[Path]](), dict[str, str]()
+    for path in paths:
+        part = path.parts[1] if files.is_converted and len(path.parts) > 2 else split_of(path)
+        splits.setdefault(part, []).append(path)
+        if (role := parse_split_name(part)) and not role[1]:
+            roles.setdefault(role[0], part)
+    test = roles.get("test") or roles.get("validation")
+    used = list(roles.values()) if "train" in roles else [test] if test and split == "test" else []
+    if not used and not test and len(splits) == 1:
+        return ShardFiles(name, tuple(paths))
+    if not used:
+        how = f"{'ask for split=test, or ' if test else ''}download the files that you mean, and give their folder"
+        raise UserError(f"{source} has no part for training, only {join_names(filter(None, splits))}: {how}")
+    rest = [part for part in splits if part not in used]
+    names = [name for part in rest for name in ([part] if part else [path.name for path in splits[part]])]
+    notes = (f"left out, neither for training nor for tests: {join_names(names)}",) if names else ()
+    selected = [path for part in used for path in splits[part]]
+    if "train" not in roles:
+        return ShardFiles(name, tuple(selected), has_test_split=True, notes=notes)
+    shards = select_split(name, selected, split)
+    return replace(shards, notes=(*notes, *shards.notes))
