@@ -1,6 +1,7 @@
 """Signals and volumes: which axes are which, and the numbers that come back."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from ganvas import DataOptions, from_array
 from ganvas.data import DomainPair, Scaling, load
+from ganvas.data.containers import from_object
 from ganvas.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -44,6 +46,28 @@ def test_axes() -> None:
     assert load([x[0] for x in ECG], DataOptions(kind="signal")).shape == (1, 31)
     pairs = [(x, i % 2) for i, x in enumerate(ECG)]
     assert load(pairs, DataOptions(kind="signal")).labels is not None
+
+
+def test_a_table_is_read_as_signals() -> None:
+    table = SimpleNamespace(dtypes=[np.dtype(float)] * 31, columns=list(range(31)), to_numpy=lambda: ECG[:, 0])
+    assert from_object(table, DataOptions(kind="signal")).shape == (1, 31)
+
+
+def test_lists_of_several_lengths_are_named_by_their_kind() -> None:
+    for kind, arrays in (("signal", [ECG[0], ECG[1, :, :9]]), ("volume", [SCANS[0], SCANS[1, :3]])):
+        for options in (DataOptions(kind=kind), DataOptions(kind=kind, size="64", crop="pad")):
+            with pytest.raises(
+                UserError, match=f"that list holds {kind}s of 2 shapes .*: cut or pad them to one shape"
+            ):
+                load(arrays, options)
+    with pytest.raises(UserError, match="that list holds signals of two types"):
+        load([ECG[0], ECG[1].astype(int)], DataOptions(kind="signal"))
+
+
+def test_a_folder_of_images_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="holds images, no volumes: kind=volume is for arrays of numbers"):
+        load(tmp_path, DataOptions(kind="volume"))
 
 
 def test_notes() -> None:

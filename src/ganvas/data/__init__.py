@@ -143,8 +143,7 @@ def check_crop(options: DataOptions) -> None:
 def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions) -> None:
     """UserError for options of images where the examples are others, and for a kind that they are not."""
     name, kind = dataset.name, dataset.in_memory.kind
-    if options.kind not in ("auto", kind):
-        raise UserError(f"{name} holds {kind}s, no {options.kind}s: kind={options.kind} is for arrays of numbers")
+    check_kind(name, kind, options)
     for option, value, what, has_any in (
         ("size", options.size, "size to change", dataset.has_images),
         ("channels", options.channels, "channels of colours", dataset.has_images),
@@ -160,6 +159,12 @@ def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions
         raise UserError(f"{name} holds no images of more than 8 bits, which have a scale: leave out scale")
     if options.range is not None:
         raise UserError(f"range={options.range} and scale={options.scale} both say how to scale numbers: give one")
+
+
+def check_kind(name: str, kind: str, options: DataOptions) -> None:
+    """UserError where examples are of this kind and the options name another."""
+    if options.kind not in ("auto", kind):
+        raise UserError(f"{name} holds {kind}s, no {options.kind}s: kind={options.kind} is for arrays of numbers")
 
 
 def holds_bytes(source: Source) -> bool:
@@ -273,6 +278,8 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
     try:
         for is_kind, reader in READERS:
             if is_kind(path):
+                if reader is load_folder:
+                    check_kind(str(path), "image", options)  # before thousands are decoded
                 return reader(path, key, options, progress)
         raise UserError(f"{path} is no data source: {suggest_source(path)}")
     except PermissionError as error:

@@ -37,7 +37,7 @@ def from_object(source: Any, options: DataOptions) -> Dataset:
     if isinstance(source, np.ndarray | Tensor):
         return from_array(source, kind=options.kind, **number_options(options))
     if hasattr(source, "dtypes") and hasattr(source, "to_numpy"):
-        return from_array(table_to_array(source), name="table", **number_options(options))
+        return from_array(table_to_array(source), name="table", kind=options.kind, **number_options(options))
     if isinstance(source, Image.Image):
         raise UserError("that is one image: give a list of images")
     if isinstance(source, Mapping):
@@ -75,7 +75,7 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
             return from_array(rows, kind=options.kind, **number_options(options))
         except ValueError as error:
             raise UserError(f"that list holds rows of different lengths, or no numbers: {error}") from error
-    images, labels = [], []
+    images, labels, what = [], [], "image" if options.kind == "auto" else options.kind
     for i in range(len(source)):
         image, label = read_item(source, i, name)
         images.append(image_to_array(image, i, name, is_image=options.kind == "auto"))
@@ -84,9 +84,9 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     if is_labelled and None in labels:
         raise UserError(f"item {labels.index(None)} of that {name} has no label, though others have: give all, or none")
     if 0 < (n_floats := sum(image.dtype.kind == "f" for image in images)) < len(images) and images[0].ndim > 1:
-        what = f"{n_floats} of floating-point numbers, {len(images) - n_floats} of integers"
-        raise UserError(f"that {name} holds images of two types ({what}): give all in one")
-    notes, are_images = list[str](), all(image.ndim in (2, 3) for image in images)
+        types = f"{n_floats} of floating-point numbers, {len(images) - n_floats} of integers"
+        raise UserError(f"that {name} holds {what}s of two types ({types}): give all in one")
+    notes, are_images = list[str](), options.kind == "auto" and all(image.ndim in (2, 3) for image in images)
     differ = are_images and len({image.shape for image in images}) > 1
     if fits := differ and bool(options.image_size or options.channels or options.background):
         images, labels, notes = fit_items(images, labels, name, options)
@@ -94,7 +94,8 @@ def from_items(source: Any, name: str, options: DataOptions) -> Dataset:
     if len(shapes) > 1:
         common = ", ".join(f"{n} of {'x'.join(map(str, shape))}" for shape, n in shapes.most_common(3))
         how = "ask for one size, e.g. size=64, with crop=pad to cut nothing off, and channels=3 where these differ"
-        raise UserError(f"that {name} holds images of {len(shapes)} shapes ({common}): {how}")
+        how = how if options.kind == "auto" else "cut or pad them to one shape"
+        raise UserError(f"that {name} holds {what}s of {len(shapes)} shapes ({common}): {how}")
     x, names = np.stack(images), getattr(source, "classes", ())
     has_names = isinstance(names, list | tuple) and not any(isinstance(label, str) for label in labels)
     if fits and x.dtype.kind in "iu" and x.dtype != np.uint8 and options.bits == "auto":
