@@ -66,8 +66,8 @@ def download(path: Path, digest: str, urls: Sequence[str], what: str, remedy: st
             if is_new := not path.exists():
                 print(f"downloading {url}", file=sys.stderr)
             files.fetch(path.name, downloader=get)
-            if is_new:  # pooch leaves it to its owner: whoever may read the folder may read it
-                path.chmod(path.parent.stat().st_mode & 0o666)
+            if is_new:  # pooch leaves it to its owner: whoever may read the folder may read it, nobody else change it
+                path.chmod(path.parent.stat().st_mode & 0o644)
             return path
         except (RequestException, ValueError) as error:  # pooch raises ValueError for another SHA-256
             failures.append(f"{url}: {failure_reason(error)}")
