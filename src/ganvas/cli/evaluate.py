@@ -24,8 +24,8 @@ METRICS_HELP = "measure only these: " + ", ".join(evaluation.METRIC_NAMES)
 DOWNLOAD_HELP = "fetch the published weights of these features"
 IMPORTANCE_HELP = "samples per example for the importance weighted bound; 500 by default"
 N_HELP = "how many samples, and how many examples; 10,000 and all by default"
-SHOWN = 12
-"""numbers of a list that are shown; --json has all"""
+MAX_NUMBERS = 12
+"""numbers of a list that are shown, at most; --json has all"""
 FEATURES_HELP = "features on which samples are compared: " + ", ".join(("auto", *FEATURE_NAMES))
 Features = Annotated[str, Parameter(help=FEATURES_HELP)]
 AllowFew = Annotated[bool, FLAG, Parameter(help="report FID even with fewer samples than features")]
@@ -201,7 +201,7 @@ def floor_line(title: str, x: Any, floor: Any, error: Any) -> str:
 
 def join_first(texts: list[str]) -> str:
     """The first numbers, and how many more there are."""
-    return " ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
+    return " ".join(texts[:MAX_NUMBERS]) + (f" and {len(texts) - MAX_NUMBERS} more" if len(texts) > MAX_NUMBERS else "")
 
 
 def format_numbers(x: Any) -> str:

@@ -1,7 +1,6 @@
 """`ganvas doctor --machine`: what a run has on this machine, and whether it can be computed and written here."""
 
 import errno
-import os
 import platform
 import shutil
 import time
@@ -15,6 +14,7 @@ from ..data.memory import available_memory, format_bytes
 from ..errors import WriteError, first_line
 from ..io.atomic import atomic_write
 from ..io.lock import run_lock
+from ..io.parallel import CORES
 from ..nn.compilation import missing_compiler
 from ..nn.device import resolve_device
 from ..training.measurements import processor
@@ -31,7 +31,7 @@ def check_machine(runs_dir: Path) -> tuple[dict[str, str], list[str]]:
     disk = shutil.disk_usage(place).free
     report = {
         "versions": f"ganvas {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-        "processor": f"{processor().partition('; ')[0]}, {usable_cores()} cores, {torch.get_num_threads()} threads",
+        "processor": f"{processor().partition('; ')[0]}, {CORES} cores, {torch.get_num_threads()} threads",
         "device": describe_device(device),
         "memory": f"{format_bytes(memory)} free",
         "disk": f"{format_bytes(disk)} free in {place}",
@@ -51,11 +51,6 @@ def nearest_folder(path: Path) -> Path:
     """The folder itself, or the first above it that exists."""
     path = path.resolve()
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_device(device: torch.device) -> str:
