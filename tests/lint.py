@@ -20,7 +20,7 @@ CEILINGS = {
     ".": 1360,
     "cli": 2260,
     "data": 6990,
-    "diagnostics": 222,
+    "diagnostics": 232,
     "distributions": 900,
     "evaluation": 1132,
     "explore": 390,
@@ -30,7 +30,7 @@ CEILINGS = {
     "models": 3105,
     "nn": 1210,
     "objectives": 345,
-    "training": 5000,
+    "training": 5220,
     "viz": 895,
 }
 """most lines of each room"""

@@ -34,6 +34,9 @@ class TrainConfig(metaclass=ValidatedMeta):
     """last share of the run, e.g. 0.5, in which the learning rate falls linearly to 0"""
     clip_grad_norm: Positive | None = None
     """clip the gradient norm of each network to this"""
+    on_divergence: Literal["rollback", "skip", "stop"] = "rollback"
+    """on a NaN or an infinity: skip the update, and after ten skips in a row roll back to a checkpoint with half the
+    learning rate, three times at most; skip, then stop; or stop at once"""
     balanced: bool = False
     """draw examples of every class equally often"""
     keep: Literal["best", "last"] = "best"

@@ -258,6 +258,7 @@ def test_every_diagnosis_has_a_section_of_the_page() -> None:
         "mode collapse", "posterior collapse", "codes far from N(0, I)", "dead latent", "D has won", "critic's slope",
         "oscillation", "learning rate", "past its best", "leakage of range", "memorisation", "EMA too slow",
         "input repeated", "input hidden", "critic of a domain has won", "speckle", "translations alike",
+        "skipped updates",
     )  # fmt: skip
     assert {Diagnosis(title, "", 0.0, 0.0, ()).page.partition("#")[2] for title in diseases} == anchors
     assert "codes-far-from-n0-i" in anchors

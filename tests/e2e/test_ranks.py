@@ -117,12 +117,20 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(ranks: Ranks, folder
 
 def test_a_loss_that_is_not_finite_on_one_rank_ends_the_run_on_all(ranks: Ranks, folder: Path) -> None:
     train = ["train", "vae", str(folder), *SMALL, "--steps", "40", "--folder", "run"]
-    ended = ranks.run(*train, fault=Fault(1, 12, "nan"))
+    ended = ranks.run(*train, "--on-divergence", "stop", fault=Fault(1, 12, "nan"))
     assert codes(ended) == [1, 1]
     (sentence,), nothing = sentences(ended)
     assert "became nan at step 13: stopped; run keeps the checkpoint of step 0. Start a new run" in sentence
     assert nothing == []
     assert "became nan at step 13" in json.loads(Path("run/log.jsonl").read_text().splitlines()[-1])["diverged"]
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_moves_no_weight_on_any(ranks: Ranks, folder: Path) -> None:
+    train = ["train", "vae", str(folder), *SMALL, "--steps", "16", "--folder", "run"]
+    ended = ranks.run(*train, fault=Fault(1, 12, "nan"))
+    assert codes(ended) == [0, 0], "with the same weights, as a save checks"
+    lines = [json.loads(text) for text in Path("run/log.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["skipped"]) for line in lines if "skipped" in line] == [(14, 1)]
 
 
 def test_ranks_plan_for_a_budget_by_the_clock_of_the_first(ranks: Ranks, folder: Path) -> None:

@@ -54,7 +54,7 @@ def test_every_step_of_every_seed_has_noise_of_its_own(
     cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All examples are alike and no weight moves: what still differs between two steps is their noise."""
-    monkeypatch.setattr(loop, "apply_move", lambda *_: None)
+    monkeypatch.setattr(loop, "apply_move", lambda *_, **__: None)
     one = Dataset(x=images.x[:1].repeat(40, 1, 1, 1), labels=torch.zeros(40, dtype=torch.long), classes=("a", "b"))
     model, data = small(cls, penalty_interval=1), learnt_by(cls, one)
     first, again, other = (losses(model, data, seed) for seed in (0, 0, 1))

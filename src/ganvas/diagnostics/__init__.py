@@ -76,14 +76,26 @@ def examine(model: Model, steps: int, lines: Lines, config: TrainConfig | None =
 
     Remedies are for training as in `config`, or else as the model is trained by default.
     """
-    diagnoses, config = list[Diagnosis](), config or model.default_training
-    if "diverged" in (last := lines[-1] if lines else {}):
-        sign = last["diverged"], float(last["step"]), 0.0, slower_learning(model, config)
-        diagnoses.append(Diagnosis("the learning rate is too high", *sign, "learning rate"))
+    config = config or model.default_training
+    diagnoses = divergences(lines, slower_learning(model, config))
     lines = [line for line in recent_lines(lines) if monitored_statistics(line)]
     if not lines:
         return diagnoses
     return diagnoses + check_rules(model.rules(config), log_figures(lines), lines[-1]["step"], steps)
+
+
+def divergences(lines: Lines, remedies: Remedies) -> list[Diagnosis]:
+    """That a number was NaN or infinite: the run ended, or went back to a checkpoint, or updates were skipped."""
+    diagnoses = list[Diagnosis]()
+    if events := [line for line in lines if "rollback" in line] + [line for line in lines[-1:] if "diverged" in line]:
+        last, name = events[-1], "the learning rate is too high"
+        evidence = last.get("diverged") or last["rollback"]
+        diagnoses.append(Diagnosis(name, evidence, float(last["step"]), 0.0, remedies, "learning rate"))
+    if skips := [line for line in lines if line.get("skipped")]:
+        n, step = sum(line["skipped"] for line in skips), skips[-1]["step"]
+        evidence = f"a gradient was NaN or infinite in {n} step{'s' * (n > 1)}, the last before the line of step {step}"
+        diagnoses.append(Diagnosis("skipped updates", evidence, float(n), 0.0, remedies))
+    return diagnoses
 
 
 def check_rules(rules: Iterable[Rule], figures: Figures, step: int, steps: int) -> list[Diagnosis]:

@@ -102,6 +102,10 @@ class CheckpointHeader(Schema):
     premultiplied: list[bool] | None = None
     dtypes: Dtypes | None = None
     shards: Annotated[str, Field(pattern=r"^shards-\d+(-\d+)?$")] | None = None
+    rollbacks: Count = 0
+    skipped: list[Count] = []
+    skipped_in_row: Count = 0
+    good: bool = True
 
 
 class DataConfig(Schema):
@@ -159,6 +163,8 @@ class LogLine(Schema):
     schedule: dict[str, Number] = {}
     samples: SampleRecord | None = None
     diverged: Text | None = None
+    skipped: Count = 0
+    rollback: Text | None = None
     notes: list[Text] = []
 
 

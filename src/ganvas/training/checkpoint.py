@@ -23,9 +23,10 @@ from ..data import scaling as scalings
 from ..errors import UserError
 from ..inference.schema import CheckpointHeader, check_networks, parse
 from ..io.atomic import atomic_write
-from ..io.safetensors import check_copy, read_safetensors, select_prefix, summarize_error
+from ..io.run_folder import RunFolder
+from ..io.safetensors import check_copy, read_header, read_safetensors, select_prefix, summarize_error
 from ..model import Model
-from ..ranks import rank
+from ..ranks import rank, world_size
 from .distributed import is_main, is_sharded
 from .loop import TrainState, get_optimizer
 
@@ -57,16 +58,19 @@ def save(
         return
     counters = {
         "step": state.step, "position": state.position, "optimizers": scalars, "pending_terms": state.meter.values,
-        "selection": selection(state),
+        "selection": selection(state), "rollbacks": state.rollbacks,
+        "skipped": state.meter.skipped, "skipped_in_row": state.meter.skipped_in_row,
     }  # fmt: skip
     write(path, metadata | scaling_header | counters, {k: t for k, t in tensors.items() if k not in shards})
     remove_shards(path.parent, metadata.get("shards"))
 
 
 def remove_shards(run: Path, current: str | None) -> None:
-    """Remove the shards of a run but those that its checkpoint names."""
+    """Remove the shards of a run but those that its checkpoints name."""
+    good = RunFolder(run).good_checkpoint
+    kept = {current, read_header(good).get("shards") if good.exists() else None}
     for folder in run.glob("shards-*"):
-        if folder.name != current:
+        if folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)  # what stays takes space, nothing more
 
 
@@ -175,10 +179,27 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
         state.step, state.position = header["step"], header["position"]
         for name in SELECTION_FIELDS:
             setattr(state, name, (header.get("selection") or {}).get(name, getattr(state, name)))
-        state.meter.values = header["pending_terms"]
+        state.meter.values, state.rollbacks = header["pending_terms"], header.get("rollbacks", 0)
+        state.meter.skipped, state.meter.skipped_in_row = header.get("skipped", []), header.get("skipped_in_row", 0)
         return header
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is the checkpoint of another model: {summarize_error(error)}") from error
+
+
+def restore_for_batches(state: TrainState, path: Path, model: Model, n: int, batch: int) -> None:
+    """The same, to go on with batches of so many of n examples, which need not be as large as they were."""
+    header = restore(state, path, model)
+    old_batch = (header.get("batch_size") or batch) * header.get("world_size", 1)
+    state.position = convert_position(state.position, n, old_batch, batch * world_size())
+
+
+def convert_position(position: int, n: int, old_batch: int, batch: int) -> int:
+    """Where a run of n examples goes on with batches of another size: in the same epoch, behind what it has seen there.
+
+    No example comes twice in an epoch.  Up to a batch of them is left out where the sizes do not divide each other.
+    """
+    epoch, i = divmod(position, max(1, n // old_batch))  # of changed data there may be fewer
+    return epoch * (n // batch) + min(-(-i * old_batch // batch), n // batch)
 
 
 def split_optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -2,10 +2,10 @@
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from ..randomness import make_generator, reseed
 from ..ranks import world_size
 from ..viz.curves import draw_curves
 from ..viz.images import encode_previews, preview
-from . import checkpoint, run_records, validation
+from . import rollback, run_records, validation
 from .distributed import agree, check_equal, gather_rank_state, is_loss_of_rank, is_main, shared_tensors, uses_shards
 from .ema import current_ema, ema_decay_of
 from .loop import TrainState, check_finite, ensure_scaling, initialize_state
@@ -86,7 +86,9 @@ class Run:
         self.stop: StopRequest | None = None  # that of a group of runs, see `training.many`
         self.log_every: int = run_records.log_interval(self.config)
         look_every = gcd(self.log_every, self.config.checkpoint_every)
-        self.steps: Iterator[int] = training(self.model, self.data, self.config, self.state, look_every)
+        steps = partial(training, self.model, self.data, self.config, self.state, look_every)
+        self.open_steps: Callable[[], Iterator[int]] = steps
+        self.steps: Iterator[int] = self.open_steps()
 
     def fit(self) -> Trained:
         """Train to the last step of the configuration, or until samples get no better, and return the model."""
@@ -131,16 +133,9 @@ class Run:
                 self.bar.print_notes(self.evaluator.notes if self.evaluator else [])
                 batch = self.config.batch_size * world_size()
                 with self.bar.track_training(steps, lambda: state.step, batch, folder) as progress:
-                    yield from self.run_steps(recent_lines(lines), stop, progress)
+                    yield from rollback.run_steps(self, lines, stop, progress)
         except DivergenceError as error:
-            seconds = round(time.monotonic() - self.start_time, 3)
-            if is_main():
-                self.files.append_log({"step": state.step, "seconds": seconds, "diverged": str(error)})
-            step = run_records.checkpoint_step(self.folder)
-            advice = "Start a new run with a smaller learning rate (`lr`) or another `seed`"
-            raise DivergenceError(
-                f"{error}: stopped; {folder} keeps the checkpoint of step {step}. {advice}"
-            ) from error
+            raise rollback.end_error(self, error) from error
         except TrainingStopped:
             raise
         except UserError as error:
@@ -181,6 +176,7 @@ class Run:
             is_checkpoint = is_last or step % checkpoint_every == 0
             if is_checkpoint or step % self.log_every == 0:
                 terms = self.state.meter.pop_means()
+                rollback.check(self)
                 self.gather()
                 if is_main():
                     lines = recent_lines([*lines, self.log_step(terms, is_checkpoint, progress)])
@@ -209,11 +205,11 @@ class Run:
         `terms` are the means of the loss terms since the last line.
         """
         state, evaluator, model = self.state, self.evaluator, self.model
+        is_sound = not state.meter.skipped_in_row  # else who looks at the networks may find NaN
         has_monitor = type(model).monitor is not Model.monitor and min(map(len, self.data.datasets)) > 1
-        batch = self.examples.first(model.monitor_batch_size) if has_monitor else None
+        batch = self.examples.first(model.monitor_batch_size) if has_monitor and is_sound else None
         report = monitor_statistics(model, self.whole, self.config, batch, terms, is_checkpoint)
-        if evaluator and (state.step == self.config.steps or state.step % evaluator.interval == 0):
-            check_finite(self.whole)
+        if evaluator and is_sound and (state.step == self.config.steps or state.step % evaluator.interval == 0):
             trained = self.sampling_model()
             samples = evaluator.measure(trained)
             if validation.update_best(state, samples["value"], samples["error"]) and self.keeps_best:
@@ -226,7 +222,8 @@ class Run:
         if (schedule := model.schedule(state.step - 1)) != Schedule():
             report["schedule"] = schedule._asdict()
         line = {"step": state.step, "seconds": round(time.monotonic() - self.start_time, 3)} | terms
-        line |= model.estimates(terms) | report | ({"notes": state.notes} if state.notes else {})
+        line |= (model.estimates(terms) if terms else {}) | report | ({"notes": state.notes} if state.notes else {})
+        line |= {"skipped": len(skipped)} if (skipped := state.meter.pop_skipped()) else {}
         state.notes, self.n_notes_shown = [], 0
         self.files.append_log(line)
         progress.show_terms(terms, report)
@@ -248,7 +245,7 @@ class Run:
         check_finite(self.state)
         check_equal(shared_tensors(self.state.nets), self.state.step)
         self.gather()
-        if is_main():
+        if is_main() and not self.state.meter.skipped_in_row:
             trained = self.sampling_model()
             if self.keeps_best:
                 trained.save(self.files.last_weights)
@@ -299,12 +296,12 @@ class Run:
         metadata: dict[str, Any] = {"ganvas": __version__, "model": model_name(self.model)}
         metadata |= {"fields": to_dict(self.model), "batch_size": self.config.batch_size}
         metadata |= {"world_size": world_size()} if world_size() > 1 else {}
-        checkpoint.save(self.state, self.files.checkpoint, metadata, gather_rank_state(self.state.nets))
+        rollback.save_checkpoint(self, metadata, gather_rank_state(self.state.nets))
 
     def make_copy(self) -> TrainState:
         """A state with whole networks on the processor, for `gather` to fill."""
-        data = self.data
-        return initialize_state(self.model, data.shape, self.config.seed, torch.device("cpu"), len(data.classes))
+        n_classes, device = len(self.data.classes), torch.device("cpu")
+        return initialize_state(self.model, self.data.shape, self.config.seed, device, n_classes)
 
     def gather(self) -> None:
         """Bring rank 0's copy of sharded networks up to date; all ranks must call it."""

@@ -33,9 +33,14 @@ from ..randomness import reseed
 from ..ranks import rank, world_size
 from . import distributed
 from .ema import EmaDecay, ema_decay_of, ema_tensor_pairs, tensors, update_ema
+from .nonfinite import can_skip, local_shard, nonfinite, nonfinite_gradient, step_unless
 
 Terms = dict[str, Tensor]
 Differentiate = Callable[[Move, list[nn.Parameter]], None]
+SKIPPED = "skipped update"
+"""among the terms of a move, none of whose names has a space: 1 where its networks did not move, else 0"""
+MAX_SKIPPED_STEPS = 10
+"""steps one after the other with a skipped update, after which a run has diverged"""
 
 
 @dataclass
@@ -49,6 +54,10 @@ class Meter:
     """what was fetched since the last means; a checkpoint keeps it"""
     pending: dict[str, list[tuple[int, Tensor]]] = field(default_factory=dict)
     """steps and values that are still on the device"""
+    skipped: list[int] = field(default_factory=list)
+    """steps since the last means in which an update was skipped"""
+    skipped_in_row: int = 0
+    """how many steps of that kind are the last ones"""
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
         """Note the terms of a move of this step."""
@@ -56,22 +65,41 @@ class Meter:
             self.pending.setdefault(name, []).append((step, value.detach()))
 
     def fetch(self) -> None:
-        """Fetch what is on the device; DivergenceError, which names term and step, if a value is NaN or infinite."""
+        """Fetch what is on the device; DivergenceError, which names term and step, if a value is NaN or infinite.
+
+        In a step with a skipped update it may be, and is then left out; but so many in a row raise as well.
+        """
         pending, self.pending = self.pending, {}
-        nonfinite: list[tuple[int, str, float]] = []
+        fetched = dict[str, list[tuple[int, float]]]()
         for name, pairs in pending.items():
             values = distributed.average(torch.stack([value for _, value in pairs]).float()).cpu().tolist()
-            self.values.setdefault(name, []).extend(values)
-            nonfinite += [(step, name, v) for (step, _), v in zip(pairs, values, strict=True) if not isfinite(v)]
-        if nonfinite:
-            step, name, value = min(nonfinite, key=lambda entry: entry[0])
+            fetched[name] = [(step, value) for (step, _), value in zip(pairs, values, strict=True)]
+        updates = fetched.pop(SKIPPED, [])
+        skipped = {step for step, is_skipped in updates if is_skipped}
+        wrong: list[tuple[int, str, float]] = []
+        for name, values in fetched.items():
+            self.values.setdefault(name, []).extend(v for step, v in values if isfinite(v) or step not in skipped)
+            wrong += [(step, name, v) for step, v in values if not isfinite(v) and step not in skipped]
+        if wrong:
+            step, name, value = min(wrong, key=lambda entry: entry[0])
             raise DivergenceError(f"the loss term {name!r} became {value} at step {step}")
+        self.skipped += sorted(skipped)
+        for step in dict.fromkeys(step for step, _ in updates):
+            self.skipped_in_row = self.skipped_in_row + 1 if step in skipped else 0
+            if self.skipped_in_row == MAX_SKIPPED_STEPS:
+                what = f"in {MAX_SKIPPED_STEPS} steps one after the other, to step {step}"
+                raise DivergenceError(f"a gradient was NaN or infinite {what}")
 
     def pop_means(self) -> dict[str, float]:
-        """The mean of each term since the last ones; raises as `fetch` does."""
+        """The mean of each term since the last ones, or nothing where a term has no value; raises as `fetch` does."""
         self.fetch()
         values, self.values = self.values, {}
-        return {name: sum(v) / len(v) for name, v in values.items()}
+        return {name: sum(v) / len(v) for name, v in values.items()} if all(values.values()) else {}
+
+    def pop_skipped(self) -> list[int]:
+        """The steps that were fetched since the last ones, in which an update was skipped."""
+        skipped, self.skipped = self.skipped, []
+        return skipped
 
 
 @dataclass
@@ -102,6 +130,8 @@ class TrainState:
     """what these are measurements of, as the log calls it"""
     meter: Meter = field(default_factory=Meter)
     """loss terms that are still to be logged"""
+    rollbacks: int = 0
+    """how often it went back to a checkpoint: each halves the learning rate"""
     notes: list[str] = field(default_factory=list)
     """what a person should know of how it is trained, and the log does not say yet"""
 
@@ -209,6 +239,7 @@ class StepPlayer:
     def rate(self, name: str, step: int) -> float:
         """The learning rate of the networks of this name in a step; on a GPU as a CUDA graph reads it, in float32."""
         rate = self.base_rate(name) * lr_factor(self.config, step) * self.model.schedule(step).lr_factor
+        rate *= 0.5**self.state.rollbacks
         return torch.tensor(rate, dtype=torch.float32).item() if self.device.type == "cuda" else rate
 
     def moves(self, batches: Iterator[Any], step: Any, rate: Callable[[str], float | Tensor]) -> Iterator[Terms]:
@@ -221,8 +252,9 @@ class StepPlayer:
                 name = name_of_networks(self.nets, move)
                 optimizer = get_optimizer(name, self.model, self.state)
                 set_beta_2(optimizer, self.model.schedule(self.state.step).beta_2)
-                apply_move(move, optimizer, rate(name), self.config.clip_grad_norm, self.backward)
-                yield move.terms | move.logged
+                bound, skips = self.config.clip_grad_norm, self.config.on_divergence != "stop"
+                skipped = apply_move(move, optimizer, rate(name), bound, self.backward, skips=skips)
+                yield move.terms | move.logged | ({} if skipped is None else {SKIPPED: skipped})
 
 
 def make_player(
@@ -296,11 +328,12 @@ def backward(move: Move, parameters: list[nn.Parameter]) -> None:
 
 def apply_move(
     move: Move, optimizer: Optimizer, lr: float | Tensor | None = None, clip_grad_norm: float | None = None,
-    differentiate: Differentiate = backward,
-) -> None:  # fmt: skip
+    differentiate: Differentiate = backward, skips: bool = False,
+) -> Tensor | None:  # fmt: skip
     """Differentiate the loss by the moving networks' parameters, and by nothing else; descend, with `lr` if given.
 
-    The gradient is first made as short as `clip_grad_norm` in each network, if it is longer.
+    The gradient is first made as short as `clip_grad_norm` in each network, if it is longer.  Where it is not finite,
+    `skips` leaves weights and moments as they are; returned is then 1, else 0, and None where nobody looked.
     """
     parameters = []
     for group in optimizer.param_groups:
@@ -309,10 +342,15 @@ def apply_move(
     for p in parameters:
         p.grad = None
     differentiate(move, parameters)
+    found = nonfinite_gradient(parameters) if skips and can_skip(optimizer, parameters[0].device) else None
     if clip_grad_norm is not None:
         for network in move.networks:
             nn.utils.clip_grad_norm_(network.parameters(), clip_grad_norm)
-    optimizer.step()
+    if found is None:
+        optimizer.step()
+    else:
+        step_unless(found, optimizer)
+    return found
 
 
 @torch.no_grad()
@@ -331,7 +369,14 @@ def flush_denormals(state: TrainState) -> None:
 
 
 def check_finite(state: TrainState) -> None:
-    """Raises DivergenceError, which names the network, if a weight is NaN or infinite."""
+    """Raises DivergenceError, which names the network, if a weight is NaN or infinite; on all ranks, which all call it.
+
+    A norm tells it fast, unless it is beyond the largest number though no weight is.
+    """
+    found = dict[str, int]()
     for name, net in state.nets.items():
-        if not all(bool(distributed.full_tensor(t.isfinite().all())) for t in tensors(net) if t.is_floating_point()):
+        floats = [local_shard(t) for t in tensors(net) if t.is_floating_point()]
+        found[name] = bool(nonfinite(floats)) and not all(bool(t.isfinite().all()) for t in floats)
+    for name, is_found in zip(found, distributed.agree(*found.values()), strict=True):
+        if is_found:
             raise DivergenceError(f"the weights of {name} are no longer finite after step {state.step}")

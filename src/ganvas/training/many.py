@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from copy import deepcopy
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -321,8 +322,14 @@ def share_steps(active: list[Run]) -> None:
             players[id(run)].count_step()
             yield state.step
 
+    def reopen(run: Run) -> Iterator[int]:
+        players[id(run)] = StepPlayer(run.model, open_batches(run), run.config, run.state)
+        played.discard(id(run))
+        stack.clear()  # its optimisers have other moments
+        return steps_of(run)
+
     for run in active:
-        run.steps = steps_of(run)
+        run.open_steps, run.steps = partial(reopen, run), steps_of(run)
 
 
 def open_batches(run: Run, state: TrainState | None = None) -> Any:

@@ -1,6 +1,7 @@
 """What a line of the log says besides losses: how codes are used, how a game stands, how the averaged weights do."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -41,16 +42,21 @@ def monitor_statistics(
     if game:
         statistics = {name: value.item() for name, value in monitored_values.items()}
         statistics |= model.discriminator_statistics(batch, **state.nets)
-        statistics |= {f"gradient_{name}": gradient_norm(net) for name, net in state.nets.items()}
+        statistics |= gradient_norms({f"gradient_{name}": net for name, net in state.nets.items()})
         if isinstance(batch, Batch) and (distance := distance_to_data(model, batch, latest_nets)) is not None:
             statistics["distance_to_data"] = round(distance, 4)
     else:
-        statistics = latent_report(monitored_values) | {"gradient": gradient_norm(state.nets)}
+        statistics = latent_report(monitored_values) | gradient_norms({"gradient": state.nets})
     statistics["weight_scale"] = round(max(weight_scale(net) for net in state.nets.values()), 3)
     if is_checkpoint and isinstance(batch, Batch):  # a translator's samples are judged by its own `monitor`
         statistics |= ema_statistics(model, batch, latest_nets, dict(ema_nets.items()), state.scaling)
     state.nets.train()
     return {"adversarial": game | statistics} if game else {"latent": statistics}
+
+
+def gradient_norms(networks: dict[str, nn.Module]) -> dict[str, float]:
+    """The norm of each network's gradient, but for those whose last update was skipped since it was not finite."""
+    return {name: norm for name, net in networks.items() if isfinite(norm := gradient_norm(net))}
 
 
 def gradient_norm(network: nn.Module) -> float:

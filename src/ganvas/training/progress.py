@@ -109,7 +109,7 @@ class TrainingProgress(progress.ProgressColumn):
     def format_line(self) -> str:
         """How far the training is, what comes first on a narrow terminal first."""
         step = self.get_step()
-        if step == self.start_step:
+        if step <= self.start_step:  # less, where it went back
             return f"step {step}/{self.steps}"
         seconds_per_step = max(time.monotonic() - self.start_time, 1e-9) / (step - self.start_step)
         minutes, seconds = divmod(int((self.steps - step) * seconds_per_step), 60)

@@ -28,7 +28,7 @@ from .tuning import resolve_switches
 
 CHANGEABLE_TRAIN_FIELDS = (
     "steps", "device", "batch_size", "checkpoint_every", "ema_decay", "lr_milestones", "lr_gamma", "lr_decay",
-    "clip_grad_norm", "patience", "precision", "compile", "tf32", "graph", "balanced",
+    "clip_grad_norm", "on_divergence", "patience", "precision", "compile", "tf32", "graph", "balanced",
 )  # fmt: skip
 CHANGEABLE_MODEL_FIELDS = ("lr", "lr_d")
 CHANGEABLE_FIELDS = CHANGEABLE_TRAIN_FIELDS + CHANGEABLE_MODEL_FIELDS
@@ -222,19 +222,8 @@ def restore_state(
     shard(config, device, state.nets, state.ema_nets)
     if not files.checkpoint.exists():
         return state
-    header = checkpoint.restore(state, files.checkpoint, model)
-    old_batch = (header.get("batch_size") or config.batch_size) * header.get("world_size", 1)
-    state.position = convert_position(state.position, len(data), old_batch, config.batch_size * world_size())
+    checkpoint.restore_for_batches(state, files.checkpoint, model, len(data), config.batch_size)
     return state
-
-
-def convert_position(position: int, n: int, old_batch: int, batch: int) -> int:
-    """Where a run of n examples goes on with batches of another size: in the same epoch, behind what it has seen there.
-
-    No example comes twice in an epoch.  Up to a batch of them is left out where the sizes do not divide each other.
-    """
-    epoch, i = divmod(position, max(1, n // old_batch))  # of changed data there may be fewer
-    return epoch * (n // batch) + min(-(-i * old_batch // batch), n // batch)
 
 
 def restore_missing_files(run: Run) -> None:

@@ -25,6 +25,7 @@ from ..ranks import world_size
 from .distributed import full_tensor, is_main
 from .ema import tensors
 from .loop import Differentiate, StepPlayer, TrainState
+from .nonfinite import local_shard
 
 NOT_ALLOCATED = "data is not allocated"
 """what PyTorch says where it needs weights that were dropped"""
@@ -95,11 +96,6 @@ class ShardedPlayer(StepPlayer):
             module.reshard()
         for p, gradient in others:
             p.grad = gradient
-
-
-def local_shard(tensor: Tensor) -> Tensor:
-    """This rank's part of a sharded tensor, in the same memory; any other as it is."""
-    return getattr(tensor, "_local_tensor", tensor).detach()
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
     if is_game:
         charts += game_charts(lines)
     elif active := log_series(lines, "active_units", "latent"):
-        d = lines[-1]["latent"]["dimensions"]
+        d = next(line["latent"]["dimensions"] for line in reversed(lines) if "latent" in line)
         charts.append(Chart(f"active latent dimensions, of {d}", {"active": active}, (0.0, float(d))))
     return line_charts(charts).quantize(256, Image.Quantize.FASTOCTREE)  # makes a small file fast
 
