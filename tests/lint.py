@@ -17,20 +17,20 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1360,
+    ".": 1370,
     "cli": 2260,
-    "data": 6990,
+    "data": 7080,
     "diagnostics": 232,
     "distributions": 900,
     "evaluation": 1132,
     "explore": 390,
     "inference": 1795,
-    "io": 620,
+    "io": 640,
     "metrics": 2248,
     "models": 3105,
     "nn": 1210,
     "objectives": 345,
-    "training": 5220,
+    "training": 5240,
     "viz": 895,
 }
 """most lines of each room"""

@@ -16,7 +16,7 @@ RETRIES, TIMEOUT = 2, 30
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: $GANVAS_CACHE, or ganvas in $XDG_CACHE_HOME, else in ~/.cache; UserError without a home."""
+    """Where downloads are kept: $GANVAS_CACHE, or ganvas in $XDG_CACHE_HOME or ~/.cache; UserError without a home."""
     if folder := os.environ.get("GANVAS_CACHE"):
         return Path(folder)
     try:
