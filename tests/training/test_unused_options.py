@@ -21,8 +21,8 @@ from tests.support.data import learnt_by
 from tests.support.models import every_model, small
 from tests.support.option_values import candidates
 
-SAME = {"net", "top_k"}
-"""options of which another value may mean the same: mlp on vectors, and a share of four fakes"""
+SAME = {"net", "top_k", "keep_discriminator"}
+"""options of which another value may mean the same: mlp on vectors, and a share of four fakes; or that change a file"""
 DATA: dict[str, Dataset] = {
     name: from_array(x, np.arange(12) % 2, classes=("a", "b"), name=name)
     for name, x in (

@@ -39,7 +39,7 @@ def sample_statistics(samples: Float[Tensor, "n *shape"], *real: Tensor) -> dict
 def diversity(samples: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor, ""]:
     """The mean distance of two samples, as a share of that of two `real` examples; not a number where these are alike.
 
-    Except for vectors, that is the least of the shares by pixels and by means over the cells of grids, where real images
+    Except for vectors, that is the least of the shares by pixels and by means over cells of grids, where real images
     differ on these: images that are the same but for noise differ by pixels only.  Signals and volumes are like images.
     Of several sets of real examples the less diverse one counts.  Distances are root mean squares over an example's
     numbers: sets may differ in shape.
@@ -51,7 +51,7 @@ def diversity(samples: Float[Tensor, "n *shape"], *real: Tensor) -> Float[Tensor
 
 
 def mean_distances(x: Float[Tensor, "n *shape"]) -> Float[Tensor, " scales"]:
-    """The mean distance of two examples, by all their numbers and, except for vectors, by means over cells of each grid."""
+    """The mean distance of two examples, by all numbers and, except for vectors, by means over cells of each grid."""
     scales = [x]
     if x.ndim > 2:
         x = composite_on_white(x)
