@@ -1,9 +1,9 @@
 """NaN and infinity: a gradient that holds one moves nothing, and weights that hold one are found at a line of the log.
 
-A gradient's norm is finite where the gradient is; it is taken of all parameters by one call, which costs a few percent
-of Adam.  On a GPU nobody reads it: the fused optimisers take it as `found_inf`, which PyTorch's GradScaler gives them
-too, and then leave weights, moments and their count of steps as they are.  An optimiser that does not know that word
-skips on a processor alone.
+A gradient's norm is finite where the gradient is; it is taken of all parameters by one call, in about 0.04 ms on a CPU
+for small networks.  On a GPU nobody reads it: the fused optimisers take it as `found_inf`, which PyTorch's GradScaler
+gives them too, and then leave weights, moments and their count of steps as they are.  An optimiser that does not know
+that word skips on a processor alone.
 
 Of several ranks all have the same gradient, the mean of theirs, so all skip or none; only shards are asked of all.
 """
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.optim import Optimizer
 
+from ..ranks import has_group
 from .distributed import is_sharded
 
 
@@ -23,9 +24,11 @@ def local_shard(tensor: Tensor) -> Tensor:
     return getattr(tensor, "_local_tensor", tensor).detach()
 
 
+@torch.no_grad()
 def nonfinite(tensors: Iterable[Tensor]) -> Tensor:
     """1 where the norm of one of the tensors is NaN or infinite, else 0; a float32 number on their device."""
-    parts = [t._values() if t.is_sparse else t for t in map(local_shard, tensors)]
+    own = map(local_shard, tensors) if has_group() else tensors
+    parts = [t._values() if t.is_sparse else t for t in own]
     norms = torch._foreach_norm([part for part in parts if part.numel()]) if parts else ()
     return torch.stack([*norms]).sum().isfinite().logical_not().float() if norms else torch.zeros(())
 
@@ -34,7 +37,7 @@ def nonfinite_gradient(parameters: Sequence[nn.Parameter]) -> Tensor:
     """The same of their gradients; of sharded ones it is 1 on every rank where it is on one."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     found = nonfinite(gradients)
-    if any(map(is_sharded, gradients)):
+    if has_group() and any(map(is_sharded, gradients)):
         dist.all_reduce(found, dist.ReduceOp.MAX)
     return found
 
