@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import ganvas
 from ganvas.cli.app import main
 from ganvas.data import Dataset
+from ganvas.data.listing import File
 from ganvas.errors import UserError, WriteError
 from ganvas.inference import translation
 from ganvas.io import atomic
@@ -26,7 +27,7 @@ from tests.support.data import write_folder
 from tests.support.models import small
 
 BYTES, WORDS = (
-    translation.InputImage(Path("x.png"), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
+    translation.InputImage(File(("x.png",), Path("x.png")), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
 )
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
