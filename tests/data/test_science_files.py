@@ -254,3 +254,11 @@ def test_a_library_that_is_missing_is_named(
     monkeypatch.setattr("ganvas.data.science_files.import_module", import_nothing)
     with pytest.raises(UserError, match=rf'is read by {library}: pip install "ganvas\[{extra}\]"'):
         load(tmp_path / name)
+
+
+def test_a_nifti_file_without_numbers(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    content = nibabel.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes()
+    (tmp_path / "x.nii").write_bytes(content[:42] + bytes(4) + content[46:])  # its first two axes
+    with pytest.raises(UserError, match="x.nii is empty: it has 0 x 0 x 4 numbers"):
+        load(tmp_path / "x.nii")

@@ -228,6 +228,17 @@ def test_the_command_says_what_is_wrong(vectors: Dataset, capsys: pytest.Capture
     assert "\n  try " not in said(capsys, "doctor", "array"), "nobody can type an array"
 
 
+def test_lists_in_place_of_numbers_are_damage(vectors: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    """Such a line is left out."""
+    for model, part in ((ganvas.GAN(width=4), "adversarial"), (ganvas.VAE(width=4, latent=2), "latent")):
+        ganvas.train(model, vectors, folder=part, steps=4, checkpoint_every=4, batch_size=8, quiet=True)
+        lines = [json.loads(line) for line in Path(part, "log.jsonl").read_text().splitlines()]
+        lines[-1][part]["weight_scale"] = [1.0]
+        Path(part, "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        told(capsys, "doctor", part)
+        assert len(read_log(part)) == 3
+
+
 def test_the_command_says_what_it_looked_at(vectors: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     ganvas.train(ganvas.R3GAN(width=8), vectors, steps=30, checkpoint_every=10, batch_size=32, folder="run", quiet=True)
     text = said(capsys, "doctor", "run")

@@ -173,6 +173,8 @@ def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Prog
             values = np.asanyarray(image.dataobj)
         if values.ndim < 3:
             raise UserError(f"{file} has {values.ndim} axes: give a volume, or its slices are the examples")
+        if not values.size:
+            raise UserError(f"{file} is empty: it has {' x '.join(map(str, values.shape))} numbers")
         parts.append(np.moveaxis(values.reshape(*values.shape[:axes], -1), -1, 0))
         progress(i, len(files))
     examples, notes = concatenate(path, parts, files), excluded_notes(path, files)

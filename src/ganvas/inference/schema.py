@@ -152,14 +152,22 @@ class SampleRecord(Schema):
     memorised: float | None = None
 
 
+class CodeFigures(Schema):
+    """How a model's codes are used, in a line of log.jsonl."""
+
+    __pydantic_extra__: dict[str, Number]
+    kl_per_dimension: list[Number] = []
+    aggregate_std_range: Annotated[list[Number], Field(min_length=2)] = []
+
+
 class LogLine(Schema):
     """A line of log.jsonl, with the means of loss terms besides."""
 
     __pydantic_extra__: dict[str, Number]
     step: Count
     seconds: Annotated[float, Field(ge=0)]
-    latent: dict[str, Number | list[Number]] = {}
-    adversarial: dict[str, Number | list[Number]] = {}
+    latent: CodeFigures = Field(default={})
+    adversarial: dict[str, Number] = {}
     schedule: dict[str, Number] = {}
     samples: SampleRecord | None = None
     diverged: Text | None = None
