@@ -3,6 +3,7 @@
     python3 dev.py demo      train an autoencoder, a VAE and a GAN; compare them on one page
     python3 dev.py test      the checks of code and types, then the tests; further words go to pytest
     python3 dev.py coverage  which lines and branches the tests run, least covered files first (longer than test)
+    python3 dev.py soak      kill runs, fill disks and damage files for ten minutes: docs/reliability.md
     python3 dev.py docs      write the tables of options in docs anew, from what `--help` says
     python3 dev.py run ...   any command in the environment
 
@@ -37,6 +38,7 @@ JOBS = {
         ["pytest", *WORKERS],
     ],
     "coverage": [["pytest", *WORKERS, "--cov", "--cov-report", "term-missing"]],
+    "soak": [["python", "-m", "tests.soak"]],
     "docs": [["python", "docs/options.py"]],
     "run": [[]],
 }

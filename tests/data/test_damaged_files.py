@@ -145,6 +145,7 @@ HEADERS = {
     "a type that is none": "{'descr': [1], 'fortran_order': False, 'shape': (3, 3), }",
     "a call": "{'descr': print(1), 'fortran_order': False, 'shape': (3, 3), }",
     "deep": "(" * 100,
+    "minus of minus": "-" * 9000 + "1",
     "bytes": "\x00\x01\x02",
 }
 
@@ -158,6 +159,17 @@ def test_headers_of_arrays(case: str, tmp_path: Path) -> None:
     for name in ("x.npy", "x.npz"):
         with pytest.raises(UserError, match=rf"{name} is damaged or no NumPy file: "):
             load(tmp_path / name)
+    assert peak() < before + MOST
+
+
+def test_the_length_of_a_header_takes_no_memory(tmp_path: Path) -> None:
+    """Two GiB of version 2, and of one that there is not."""
+    before = peak()
+    for version in (b"\2\0", b"\1\x3b"):
+        content = b"\x93NUMPY" + version + struct.pack("<I", 2**31) + bytes(50)
+        (tmp_path / "x.npy").write_bytes(content)
+        with pytest.raises(UserError, match=r"x.npy is damaged or no NumPy file: its header claims 2147483648 bytes"):
+            load(tmp_path / "x.npy")
     assert peak() < before + MOST
 
 

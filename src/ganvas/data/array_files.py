@@ -185,8 +185,15 @@ def read_npy(file: IO[bytes] | BufferedIOBase, size: int, name: str) -> np.ndarr
     if version > (3, 0):
         what = f"{name} is of version {version[0]}.{version[1]} of NumPy's format, newer than 3.0"
         raise UserError(f"{what}: save it by numpy.save as numbers of a common type")
+    start, width = file.tell(), 2 if version == (1, 0) else 4
+    if (length := int.from_bytes(file.read(width), "little")) > size:  # NumPy would make room for all of it
+        raise ValueError(f"its header claims {length} bytes of {size}")
+    file.seek(start)
     read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    shape, _, dtype = read_header(file, MAX_HEADER_BYTES)
+    try:
+        shape, _, dtype = read_header(file, MAX_HEADER_BYTES)
+    except MemoryError as error:  # of Python's parser, not of so few bytes
+        raise ValueError("its header is nested too deep") from error
     if dtype.hasobject:
         raise UserError(f"{name} holds Python objects, which Ganvas never unpickles: save plain number arrays")
     n_bytes, available = prod(shape) * dtype.itemsize, size - file.tell()

@@ -166,7 +166,7 @@ class LogLine(Schema):
     __pydantic_extra__: dict[str, Number]
     step: Count
     seconds: Annotated[float, Field(ge=0)]
-    latent: CodeFigures = Field(default={})
+    latent: Annotated[CodeFigures, Field(default={})]
     adversarial: dict[str, Number] = {}
     schedule: dict[str, Number] = {}
     samples: SampleRecord | None = None

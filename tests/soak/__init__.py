@@ -1,0 +1,1 @@
+"""Long tests of what Ganvas promises under faults: `python3 dev.py soak`."""
