@@ -71,10 +71,12 @@ def soak(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         "damaged files": (lambda: fuzz(folder, options.seed, options.inputs), options.inputs, "inputs"),
     }
     for name, (make, count, key) in parts.items():
-        if by_count and count is None:
+        if by_count and not count:
             continue
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows.append(run_part(name, make(), 60 * options.minutes * SHARES[name], count and (key, count)))
+        rows.append(
+            run_part(name, make(), 60 * options.minutes * SHARES[name], None if count is None else (key, count))
+        )
     if options.growth:
         print("growth ...", file=sys.stderr, flush=True)
         rows.append(run_part("growth", grow(names, folder), 60 * options.minutes, None))
