@@ -12,7 +12,7 @@ from tests.support.data import image_collection, sources
 from tests.support.models import small
 
 from .faults import in_child
-from .runs import Report
+from .runs import Report, draw_blank
 
 STEPS, WARM_UP, LOOK_EVERY = 20_000, 4000, 500
 MOST_GROWTH = 20 * 2**20
@@ -29,9 +29,13 @@ def open_files() -> int:
 
 
 def train_and_look(name: str, folder: Path, steps: int) -> Callable[[Callable[[str], None]], None]:
-    """Work for a child: it trains, and says memory and open files every so many steps."""
+    """Work for a child: it trains, and says memory and open files every so many steps.
+
+    Curves are blank: when they are drawn depends on the clock, and what Matplotlib then takes is not collected at once.
+    """
 
     def work(say: Callable[[str], None]) -> None:
+        draw_blank()
         real = fit.training
 
         def watched(*arguments: Any) -> Iterator[int]:
