@@ -313,7 +313,7 @@ def test_the_command_lists_and_removes(photos: Path, capsys: pytest.CaptureFixtu
     text = said(capsys, "cache")
     assert f"{len(held)} x 3 x 10 x 12  {photos.resolve()}" in text
     assert "2 entries" in text.splitlines()[-1]
-    assert "in use: 1" in said(capsys, "cache", "--clear")
+    assert "in use, or of another user: 1" in said(capsys, "cache", "--clear")
     del held
     assert "0 entries" in said(capsys, "cache", "--clear")
     assert n_entries() == 0

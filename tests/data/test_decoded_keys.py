@@ -14,6 +14,8 @@ from PIL import Image
 from ganvas.data import DataOptions, decoded, images, load
 from ganvas.data.listing import register_heic
 from ganvas.data.shard_files import find_shards
+from ganvas.errors import UserError
+from tests.support.cli import told
 from tests.support.folders import picture
 from tests.support.shards import write_shards
 
@@ -127,3 +129,35 @@ def test_numbers_that_a_run_restores_have_one_entry(tmp_path: Path, monkeypatch:
     check_once(tmp_path / "mixed", range_of_all, monkeypatch)
     load(tmp_path / "mixed", DataOptions(bits=8, range="3,901"))
     assert len(decoded.entries()) == 2
+
+
+def test_what_neither_memory_nor_the_cache_holds_has_both_reasons(photos: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr("ganvas.data.memory.available_memory", lambda: 100)
+    monkeypatch.setenv(decoded.LIMIT_VARIABLE, "1e-7")
+    with pytest.raises(UserError, match="a smaller `size`.*cache hold them: they take .* GANVAS_CACHE_LIMIT is"):
+        load(photos)
+
+
+def test_nothing_maps_a_file_that_is_renamed(photos: Path, monkeypatch: Patch) -> None:
+    maps = Path("/proc/self/maps")
+    if not maps.is_file():
+        pytest.skip("no list of what is mapped")
+
+    def rename(temporary: Path, path: Path) -> None:
+        assert temporary.name not in maps.read_text()
+        temporary.replace(path)
+
+    monkeypatch.setattr(decoded, "replace_file", rename)
+    load(photos)
+    assert len(decoded.entries()) == 1
+
+
+def test_the_command_says_what_cannot_be_read(photos: Path, monkeypatch: Patch, capsys: Any) -> None:
+    load(photos)
+    entry = decoded.entries()[0].path
+    entry.with_name(".x.tmp").touch()
+    entry.with_name("damaged.safetensors").touch()
+    entry.with_name("folder.safetensors").mkdir()  # which root cannot read either
+    rows = {row["file"]: row["source"] for row in told(capsys, "cache")["entries"]}
+    others = {".x.tmp": "being written", "damaged.safetensors": "damaged", "folder.safetensors": "not readable"}
+    assert rows == {entry.name: str(photos.resolve())} | others

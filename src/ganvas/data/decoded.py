@@ -35,7 +35,7 @@ from ..io.lock import lock_file, share_file
 from .dataset import Dataset
 from .depth import SCALE_WORDS, ScaleName
 from .listing import register_heic
-from .memory import format_bytes
+from .memory import TooLargeError, format_bytes
 from .options import DataOptions
 from .quantization import AUTO
 
@@ -168,8 +168,8 @@ class ExampleFile:
             self.file.flush()
             return torch.from_numpy(map_examples(map_file(self.path), (self.n, *self.shape), self.dtype))
 
-    def keep(self, dataset: Dataset, facts: dict[str, Any], path: Path) -> None:
-        """Make it the entry of a dataset, whose images it has."""
+    def finish(self, dataset: Dataset, facts: dict[str, Any], path: Path) -> None:
+        """Write all else that the entry of a dataset has, which is to be at this path, and whose images are here."""
         content = json.dumps({name: getattr(dataset, name) for name in FACTS} | facts).encode()
         content += b" " * (-(HEADER_BYTES + dataset.x.nbytes + len(content)) % ALIGNMENT)
         head = make_header(dataset.x, len(content), dataset.labels, content_hash(dataset, content, path))
@@ -180,6 +180,10 @@ class ExampleFile:
             self.file.seek(0)
             self.file.write(head)
             self.file.close()
+
+    def rename(self, path: Path) -> None:
+        """Make it the entry; nothing may map it any more, or Windows refuses."""
+        with refusals():
             replace_file(self.path, path)
 
     def discard(self) -> None:
@@ -346,13 +350,17 @@ class Decoded:
             if not self.opened[-1].is_complete:
                 return dataset.with_notes([*notes, f"{NOT_KEPT}: some could not be read this time"])
             facts = {"source": self.source, "channels": dataset.shape[0] if self.opened[-1].is_as_read else None}
-            self.opened[-1].keep(dataset, facts, path)
-            del dataset  # or its file would be mapped twice
+            self.opened[-1].finish(dataset, facts, path)
+            del dataset  # and with it what maps the file
+            self.opened[-1].rename(path)
             with suppress(NotKeptError):  # of tiles nobody knew how many there would be
                 notes += make_room(0)
             return read_back(path).with_notes(notes)
         except NotKeptError as error:
-            return read(None).with_notes([*notes, f"{NOT_KEPT}: {error}"])
+            try:
+                return read(None).with_notes([*notes, f"{NOT_KEPT}: {error}"])
+            except TooLargeError as too_large:
+                raise TooLargeError(f"{too_large}; nor can the cache hold them: {error}") from too_large
         finally:
             for file in self.opened:
                 file.discard()
@@ -371,18 +379,21 @@ def stamp(files: Any) -> str:
     return blake2b(repr(files).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-def clear() -> tuple[list[Entry], list[Entry]]:
-    """Remove all entries; those that were removed, and those that are in use."""
-    removed, kept = list[Entry](), list[Entry]()
-    for entry in [*entries(PARTS), *entries()]:
-        (removed if entry.remove() else kept).append(entry)
-    return removed, kept
+def clear() -> list[Entry]:
+    """Remove all entries, and return them; those stay that are in use, or another user's."""
+    return [entry for entry in (*entries(PARTS), *entries()) if entry.remove()]
 
 
 def describe(entry: Entry) -> dict[str, Any]:
     """A line of the list of entries."""
-    row: dict[str, Any] = {"used": entry.used, "bytes": entry.size, "examples": 0, "shape": [], "source": "damaged"}
-    with suppress(Exception):
-        dataset, facts, _, _ = read_entry(entry.path)
-        row |= {"examples": len(dataset), "shape": list(dataset.shape), "source": facts["source"]}
+    n, shape, source = 0, list[int](), "being written"
+    try:
+        if entry.path.suffix == SUFFIX:
+            dataset, facts, _, _ = read_entry(entry.path)
+            n, shape, source = len(dataset), list(dataset.shape), facts["source"]
+    except OSError:
+        source = "not readable"
+    except Exception:  # in any way
+        source = "damaged"
+    row = {"used": entry.used, "bytes": entry.size, "examples": n, "shape": shape, "source": source}
     return row | {"file": entry.path.name}

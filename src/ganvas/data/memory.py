@@ -16,6 +16,10 @@ OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memor
 """what PyTorch says where there was not enough"""
 
 
+class TooLargeError(UserError):
+    """Something would take more memory than is free."""
+
+
 def available_memory() -> int:
     """Bytes that this process may still take: what the system has free, or less where its control group has less.
 
@@ -42,10 +46,10 @@ def format_bytes(size: int) -> str:
 
 
 def check_memory(size: int, what: str, remedy: str) -> None:
-    """UserError where so many bytes are more than the machine has free."""
+    """TooLargeError where so many bytes are more than the machine has free."""
     if size > (free := available_memory()):
         need = f"{format_bytes(size)} of memory, and {format_bytes(free)} are free"
-        raise UserError(f"{what} would take {need}: {remedy}")
+        raise TooLargeError(f"{what} would take {need}: {remedy}")
 
 
 def check_examples_fit(n: int, shape: tuple[int, ...], request: str) -> None:
