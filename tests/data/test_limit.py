@@ -8,8 +8,20 @@ import pytest
 import torch
 
 from ganvas.cli.app import main
-from ganvas.data import DataOptions, Dataset, StreamedDataset, class_counts, from_array, load, load_or_stream, shards
+from ganvas.data import (
+    DataOptions,
+    Dataset,
+    StreamedDataset,
+    class_counts,
+    dataset,
+    from_array,
+    load,
+    load_or_stream,
+    memory,
+    shards,
+)
 from ganvas.data.images import ImageBuffer
+from ganvas.errors import UserError
 from tests.support.folders import picture
 from tests.support.shards import write_shards
 
@@ -93,3 +105,15 @@ def test_of_shards_no_others_are_read(tmp_path: Path, monkeypatch: pytest.Monkey
     assert streamed.in_memory.x.equal(few.x)
     some = DataOptions(limit=5, classes=("2",), stream="always")
     assert load_or_stream(source, some).in_memory.x.equal(load(source, replace(some, stream="never")).x)
+
+
+def test_more_than_memory_holds_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of data that are mapped, which may be larger; all of them are no copy."""
+    data = from_array(np.zeros((40, 8, 8), np.uint8), [0, 1] * 20)
+    monkeypatch.setattr(dataset, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1000)
+    for call in (lambda: data.limit(20), lambda: data.filter_classes(["1"])):
+        with pytest.raises(UserError, match="20 examples of array would take .* are free: ask for fewer by limit"):
+            call()
+    assert len(data.limit(10)) == 10
+    assert data.filter_classes(["1", "0"]).x is data.x

@@ -15,6 +15,7 @@ from ..errors import UserError, did_you_mean
 from ..model import Shape, kind_of
 from ..randomness import make_generator
 from .depth import OPAQUE, ScaleName
+from .memory import check_memory
 from .options import COLOURS, DataOptions, MissingSplitError
 from .quantization import NUMBERS_PER_CHUNK, Bounds
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # channels of images, and Pillow's names of them
 DEFAULT_SHARE, MIN_EXAMPLES = 0.1, 100  # share held out unless one is asked for; examples below which none is
+
+LARGE_BYTES = 2**28  # of examples from which on it is asked whether memory has room for them
 
 
 class InMemory:
@@ -132,7 +135,11 @@ class Dataset(InMemory):
         return digest.hexdigest()
 
     def select(self, index: Any) -> "Dataset":
-        """The examples at the indices, or in the slice."""
+        """The examples at the indices, or in the slice; UserError where memory has no room for them."""
+        if isinstance(index, Tensor) and self.x.is_cpu:  # or it is a view, or few
+            n = int(index.count_nonzero()) if index.dtype == torch.bool else index.numel()
+            if (size := n * self.x[:1].nbytes) >= LARGE_BYTES:
+                check_memory(size, f"{n:,} examples of {self.name}", "ask for fewer by limit, or for a smaller size")
         return self.replace_examples(self.x[index], index)
 
     def replace_examples(self, x: Tensor, index: Any) -> "Dataset":
