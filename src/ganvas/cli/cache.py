@@ -17,7 +17,7 @@ def cache(
 ) -> None:  # fmt: skip
     """List the decoded images that are kept in the cache, the least recently used first, or remove them."""
     folder, limit, lines = decoded.folder(), decoded.limit(), list[str]()
-    cleared, rest = decoded.clear() if clear else [], [*decoded.entries(decoded.PARTS), *decoded.entries()]
+    removals, rest = decoded.clear() if clear else [], [*decoded.entries(decoded.PARTS), *decoded.entries()]
     rows = [decoded.describe(entry) for entry in rest]
     size = sum(entry.size for entry in rest)
     for row in rows:
@@ -26,10 +26,10 @@ def cache(
         lines.append(f"{used}  {format_bytes(row['bytes']):>9}  {shape}  {row['source']}")
     if clear:
         others = f"; in use, or of another user: {len(rest)}" * bool(rest)
-        lines.append(f"removed {format_bytes(sum(entry.size for entry in cleared))}{others}")
+        lines.append(f"removed {format_bytes(sum(entry.size for entry in removals))}{others}")
     what = (
         f"{len(rest)} {'entry' if len(rest) == 1 else 'entries'}, {format_bytes(size)} of {format_bytes(limit)} at most"
     )
     lines.append(f"{folder}: {what}")
     report = {"folder": str(folder), "bytes": size, "limit": limit, "entries": rows}
-    print_result(lines, report | {"removed": [entry.path.name for entry in cleared]}, json)
+    print_result(lines, report | {"removed": [entry.path.name for entry in removals]}, json)

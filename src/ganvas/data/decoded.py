@@ -52,8 +52,7 @@ DECODERS = ("jpg", "libjpeg_turbo", "jpg_2000", "libtiff", "webp", "avif")
 """Pillow's names of libraries that it may be built with"""
 DTYPES = {"U8": np.uint8, "F32": np.float32}
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
-"""Linux: pages are not counted before they are written to, so more can be mapped than there is memory; Python has the
-name from 3.13 on"""
+"""Linux: pages count only once they are written to, so more can be mapped than there is memory; named by Python 3.13"""
 FACTS = ("classes", "name", "notes", "range", "source_dtype", "scale", "alpha", "files")
 Read = Callable[["Callable[[int], ExampleFile] | None"], Dataset]
 """reads a dataset, with its images in a file that such a function opens for so many bytes, or in memory"""
@@ -99,14 +98,18 @@ def limit() -> int:
         raise UserError(f"{LIMIT_VARIABLE}={text} is no number of GiB: give e.g. 50, or 0 to keep nothing") from error
 
 
+def limit_text() -> str:
+    return f"{LIMIT_VARIABLE} is {limit() / 2**30:g} GiB"
+
+
 def entries(pattern: str = f"[!.]*{SUFFIX}") -> list[Entry]:
     """The entries, the least recently used first."""
-    found = list[Entry]()
+    result = list[Entry]()
     for path in folder().glob(pattern):
         with suppress(OSError):
             status = path.stat()
-            found.append(Entry(path, status.st_size, status.st_mtime))
-    return sorted(found, key=lambda entry: entry.used)
+            result.append(Entry(path, status.st_size, status.st_mtime))
+    return sorted(result, key=lambda entry: entry.used)
 
 
 def make_room(size: int) -> list[str]:
@@ -116,22 +119,22 @@ def make_room(size: int) -> list[str]:
     """
     most, parts = limit(), entries(PARTS)
     if size > most:
-        raise NotKeptError(f"they take {format_bytes(size)}, and {LIMIT_VARIABLE} is {most / 2**30:g} GiB")
+        raise NotKeptError(f"they take {format_bytes(size)}, and {limit_text()}")
     parts = [part for part in parts if part.used > time.time() - STALE_SECONDS or not part.remove()]
-    whole, removed = entries(), list[Entry]()
+    whole, removals = entries(), list[Entry]()
     total = size + sum(entry.size for entry in (*parts, *whole))
     for entry in whole:
         if total > most and entry.remove():
-            removed.append(entry)
+            removals.append(entry)
             total -= entry.size
     if total > most:
-        raise NotKeptError(f"entries that are in use fill the cache, and {LIMIT_VARIABLE} is {most / 2**30:g} GiB")
+        raise NotKeptError(f"entries that are in use fill the cache, and {limit_text()}")
     if size > (free := disk_usage(folder()).free):
         raise NotKeptError(f"they take {format_bytes(size)}, and the disk of {folder()} has {format_bytes(free)} free")
-    if not removed:
+    if not removals:
         return []
-    what = f"{format_bytes(sum(entry.size for entry in removed))} of decoded images, least recently used, were removed"
-    return [f"{what} from {folder()}: {LIMIT_VARIABLE} is {most / 2**30:g} GiB"]
+    what = f"{format_bytes(sum(entry.size for entry in removals))} of decoded images, least recently used, were removed"
+    return [f"{what} from {folder()}: {limit_text()}"]
 
 
 class ExampleFile:
@@ -156,7 +159,7 @@ class ExampleFile:
         """Add examples."""
         self.shape, self.dtype, self.n = x.shape[1:], x.dtype, self.n + len(x)
         if self.n * x[:1].nbytes > self.most:
-            raise NotKeptError(f"they take more than {LIMIT_VARIABLE}, {self.most / 2**30:g} GiB")
+            raise NotKeptError(f"they take {format_bytes(self.n * x[:1].nbytes)} or more, and {limit_text()}")
         try:  # a context would take longer than to write a small image
             self.file.write(np.ascontiguousarray(x).data)
         except OSError as error:
@@ -282,9 +285,8 @@ def read_back(path: Path) -> Dataset:
 
 def reader_versions() -> list[Any]:
     """Versions of all that makes pixels of files, None of what is not installed."""
-    own = [FORMAT, PIL.__version__, torch.__version__, np.__version__]
     heif = import_module("pillow_heif").__version__ if register_heic() else None
-    return [*own, heif, *map(features.version, DECODERS)]
+    return [FORMAT, PIL.__version__, torch.__version__, np.__version__, heif, *map(features.version, DECODERS)]
 
 
 @dataclass
@@ -294,7 +296,7 @@ class Decoded:
     source: str
     stamp: str  # of the files: what, where, how large, and when they changed
     options: DataOptions
-    opened: list[ExampleFile] = field(default_factory=list)
+    files: list[ExampleFile] = field(default_factory=list)
 
     def path(self, options: DataOptions) -> Path:
         """Where the entry for these options is."""
@@ -324,12 +326,11 @@ class Decoded:
                 with suppress(OSError):
                     path.unlink()
                 continue
-            is_same = (
+            if (
                 (options.channels == asked.channels or facts["channels"] == asked.channels)
                 and (asked.bits != 8 or options.bits == 8 or not dataset.is_deep)
                 and (options.range == asked.range or dataset.range == asked.bounds)
-            )
-            if is_same:
+            ):
                 with suppress(OSError):
                     os.utime(path)
                 return with_scale(dataset, asked.scale)
@@ -340,19 +341,19 @@ class Decoded:
         notes, path = list[str](), self.path(self.options)
 
         def open_file(size: int) -> ExampleFile:
-            self.opened.append(ExampleFile(size, notes))
-            return self.opened[-1]
+            self.files.append(ExampleFile(size, notes))
+            return self.files[-1]
 
         if not limit() or (n < MIN_IMAGES and n_bytes < MIN_BYTES):
             return read(None)
         try:
             dataset = read(open_file)
-            if not self.opened[-1].is_complete:
+            if not self.files[-1].is_complete:
                 return dataset.with_notes([*notes, f"{NOT_KEPT}: some could not be read this time"])
-            facts = {"source": self.source, "channels": dataset.shape[0] if self.opened[-1].is_as_read else None}
-            self.opened[-1].finish(dataset, facts, path)
+            facts = {"source": self.source, "channels": dataset.shape[0] if self.files[-1].is_as_read else None}
+            self.files[-1].finish(dataset, facts, path)
             del dataset  # and with it what maps the file
-            self.opened[-1].rename(path)
+            self.files[-1].rename(path)
             with suppress(NotKeptError):  # of tiles nobody knew how many there would be
                 notes += make_room(0)
             return read_back(path).with_notes(notes)
@@ -362,7 +363,7 @@ class Decoded:
             except TooLargeError as too_large:
                 raise TooLargeError(f"{too_large}; nor can the cache hold them: {error}") from too_large
         finally:
-            for file in self.opened:
+            for file in self.files:
                 file.discard()
 
 

@@ -90,7 +90,7 @@ class ImageBuffer:
     is_deep: bool = False  # whether numbers are kept, as float32
     decoder_notes: Sequence[str] = ()
     open_file: OpenFile | None = None  # where images are written to files; else they are in memory
-    written: dict[int, ExampleFile] = field(default_factory=dict)
+    example_files: dict[int, ExampleFile] = field(default_factory=dict)
 
     def add(self, page: Page, result: ReadResult) -> None:
         if isinstance(result, str):
@@ -104,9 +104,9 @@ class ImageBuffer:
         if len(self.sizes) > 1:  # an error when all are counted
             return
         if self.open_file:
-            if c not in self.written:
-                self.written[c] = self.open_file(self.total * x[0].nbytes)
-            self.written[c].write(x.numpy())
+            if c not in self.example_files:
+                self.example_files[c] = self.open_file(self.total * x[0].nbytes)
+            self.example_files[c].write(x.numpy())
             return
         stored, end = self.n_stored[c], self.n_stored[c] + n
         length = len(self.buffers.get(c, ()))
@@ -150,26 +150,26 @@ class ImageBuffer:
 
     def join(self, channels: int) -> Tensor:
         """The same, but for `stats` and `bounds`."""
-        if list(self.written) == [channels]:
-            file = self.written[channels]
+        if list(self.example_files) == [channels]:
+            file = self.example_files[channels]
             file.is_as_read = not any(info.has_opaque_alpha for info in self.infos.values())
             file.is_complete = self.is_complete
             return file.map()
         if list(self.buffers) == [channels]:
             return torch.from_numpy(self.buffers.pop(channels)[: self.n_stored[channels]])
         shapes = [info.shape for info in self.infos.values() for _ in range(info.tiles)]
-        arrays = {c: file.map().numpy() for c, file in self.written.items()} | self.buffers
+        arrays = {c: file.map().numpy() for c, file in self.example_files.items()} | self.buffers
         images = {c: iter(x) for c, x in arrays.items()}
         convert = partial(convert_channels, channels=channels, alpha=self.is_deep)
-        converted = (convert(torch.from_numpy(next(images[c]))[None]) for c, _, _ in shapes)
+        examples = (convert(torch.from_numpy(next(images[c]))[None]) for c, _, _ in shapes)
         if self.open_file:
             file = self.open_file(len(shapes) * prod((channels, *shapes[0][1:])) * (4 if self.is_deep else 1))
-            for example in converted:
+            for example in examples:
                 file.write(example.numpy())
             file.is_complete = self.is_complete
             return file.map()
         x = torch.empty((len(shapes), channels, *shapes[0][1:]), dtype=torch.float32 if self.is_deep else torch.uint8)
-        for target, example in zip(x, converted, strict=True):
+        for target, example in zip(x, examples, strict=True):
             target.copy_(example[0])
         return x
 
