@@ -1,25 +1,21 @@
 """Files of flows that were written before their hidden units had degrees: all that can be done with a run still can."""
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 import ganvas
 from ganvas.data import Dataset
 from ganvas.distributions.posteriors import MADE
+from ganvas.io.safetensors import read_safetensors, write_safetensors
 
 
 def as_before(file: Path) -> None:
     """Write the file without degrees."""
-    with safe_open(file, "pt") as opened:
-        header, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    header, tensors = read_safetensors(file)
     assert any(name.endswith("degrees") for name in tensors)
-    assert json.loads(header["ganvas"])
-    save_file({name: t.clone() for name, t in tensors.items() if not name.endswith("degrees")}, file, header)
+    write_safetensors(file, header, {name: t for name, t in tensors.items() if not name.endswith("degrees")})
 
 
 def mades(net: nn.Module) -> list[MADE]:

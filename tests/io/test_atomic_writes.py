@@ -17,7 +17,7 @@ from ganvas.data import Dataset
 from ganvas.data.listing import File
 from ganvas.errors import UserError, WriteError
 from ganvas.inference import translation
-from ganvas.io import atomic
+from ganvas.io import atomic, safetensors
 from ganvas.io.run_folder import RunFolder
 from ganvas.models import MODELS
 from ganvas.training import checkpoint, run_records
@@ -27,7 +27,8 @@ from tests.support.data import write_folder
 from tests.support.models import small
 
 BYTES, WORDS = (
-    translation.InputImage(File(("x.png",), Path("x.png")), torch.zeros(3, 8, 8), np.dtype(kind)) for kind in (np.uint8, np.uint16)
+    translation.InputImage(File(("x.png",), Path("x.png")), torch.zeros(3, 8, 8), np.dtype(kind))
+    for kind in (np.uint8, np.uint16)
 )
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
@@ -159,37 +160,41 @@ def test_a_run_survives_a_full_disk_at_each_of_its_writes(monkeypatch: pytest.Mo
     assert "training.webp" in named
 
 
+@pytest.mark.parametrize("name", ["state.ckpt", "weights.safetensors"])
 @pytest.mark.parametrize("damage", ["bit", "end"])
-def test_the_last_checkpoint_is_kept_where_the_disk_does_not_hold_the_new_one(
-    damage: str, vectors: Dataset, monkeypatch: pytest.MonkeyPatch
+def test_the_last_file_is_kept_where_the_disk_does_not_hold_the_new_one(
+    damage: str, name: str, vectors: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the run goes on from it to the same bits."""
     options: dict[str, Any] = {"batch_size": 8, "checkpoint_every": 2, "quiet": True}
     model = small(MODELS["vae"])
     ganvas.train(model, vectors, folder="straight", steps=4, **options)
     ganvas.train(model, vectors, folder="run", steps=2, **options)
-    before = Path("run/state.ckpt").read_bytes()
+    before = Path("run", name).read_bytes()
 
     def save_badly(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
         save_file(tensors, path, metadata)
+        if name not in path.name:
+            return
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content if damage == "bit" else content[:-1])
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", save_badly)
-        with pytest.raises(
-            WriteError, match="cannot write run/state.ckpt: what the disk holds is not what was written"
-        ):
+        patch.setattr(safetensors, "save_file", save_badly)
+        with pytest.raises(WriteError, match=f"cannot write run/{name}: what the disk holds is not what was written"):
             ganvas.resume("run", vectors, steps=4, quiet=True)
-    assert Path("run/state.ckpt").read_bytes() == before
+    assert Path("run", name).read_bytes() == before
     ganvas.resume("run", vectors, steps=4, quiet=True)
-    assert Path("run/state.ckpt").read_bytes() == Path("straight/state.ckpt").read_bytes()
+    assert Path("run", name).read_bytes() == Path("straight", name).read_bytes()
 
 
 def test_numbers_that_are_none_are_read_back_too(tmp_path: Path) -> None:
     state = {"moments": torch.tensor([float("nan"), -0.0]), "step": torch.tensor(3.0), "none": torch.zeros(0, 2)}
-    checkpoint.write(tmp_path / "a", {}, state | {"turned": torch.arange(6).view(2, 3).T, "is": torch.tensor([True])})
+    state |= {"turned": torch.arange(6).view(2, 3).T, "is": torch.tensor([True])}
+    safetensors.write_safetensors(
+        tmp_path / "a", {}, state | {"turned": torch.arange(6).view(2, 3).T, "is": torch.tensor([True])}
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of a process as on Unix")

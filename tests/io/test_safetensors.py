@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from ganvas.errors import UserError
-from ganvas.io.safetensors import read_header, read_safetensors
+from ganvas.io.safetensors import read_header, read_safetensors, write_safetensors
 
 FILE = Path("weights.safetensors")
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -42,3 +42,21 @@ def test_bytes_that_are_no_safetensors_file_are_refused(content: bytes, size: in
     FILE.write_bytes(size.to_bytes(8, "little") + content)
     with pytest.raises(UserError):
         read_safetensors(FILE)
+
+
+@pytest.mark.parametrize("place", [-1, -9, -16])
+def test_a_flipped_bit_is_found(place: int) -> None:
+    """Of a tensor at once; of the header, which its schema checks, where it is asked for."""
+    header = {"model": "vae", "step": 4000, "ratio": 0.1}
+    write_safetensors(FILE, header, {"a": torch.arange(4), "b": torch.tensor([float("nan")] * 2)})
+    assert read_safetensors(FILE, check_header=True)[0] == header == read_header(FILE)
+    content = bytearray(FILE.read_bytes())
+    content[place] ^= 4
+    FILE.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged or no safetensors file: its numbers are not those that were"):
+        read_safetensors(FILE)
+    content[place] ^= 4
+    FILE.write_bytes(content.replace(b"4000", b"4001"))
+    assert read_safetensors(FILE)[0]["step"] == 4001
+    with pytest.raises(UserError, match="its header is not the one that was written"):
+        read_safetensors(FILE, check_header=True)

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ganvas import renamed
+from ganvas.io.safetensors import CHECKSUMS
 
 OLD_OPTIONS = {new: old for old, news in renamed.NEW_NAMES.items() for new in news}
 
@@ -44,7 +45,7 @@ def age_run(run: Path, **fields: Any) -> None:
     (run / "log.jsonl").write_text("".join(json.dumps(old_keys(line, "log")) + "\n" for line in lines))
     for path in [*run.glob("*.safetensors"), run / "state.ckpt"]:
         with safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["ganvas"])
+            header = {k: v for k, v in json.loads(file.metadata()["ganvas"]).items() if k not in CHECKSUMS}
             tensors = {old_tensor_name(name): file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         header = old_keys(header, "weights" if path.suffix == ".safetensors" else "checkpoint")
         header["fields"] = old_options(header["fields"]) | fields

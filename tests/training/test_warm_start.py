@@ -14,8 +14,7 @@ import ganvas
 from ganvas.cli.app import main
 from ganvas.data import Dataset, from_array
 from ganvas.errors import UserError
-from ganvas.io.safetensors import read_safetensors, select_prefix
-from ganvas.training import checkpoint
+from ganvas.io.safetensors import read_safetensors, select_prefix, write_safetensors
 from ganvas.training.warm_start import Origin, adopt_options
 
 SHORT = ["--steps", "1", "--batch-size", "4", "--lr-d", "1e-9", "--ema-decay", "0", "--holdout", "0"]
@@ -132,7 +131,7 @@ def test_a_discriminator_among_the_weights_is_taken_from_a_file_and_from_a_model
 def test_the_probability_of_augmentation_begins_anew() -> None:
     train(pictures("data"), *OLD, "--augment", "flip", "--augment-target", "0.0", folder="old")
     header, tensors = read_safetensors(Path("old/state.ckpt"))
-    checkpoint.write(Path("old/state.ckpt"), header, tensors | {"nets/D.augment_p": torch.tensor(0.7)})
+    write_safetensors(Path("old/state.ckpt"), header, tensors | {"nets/D.augment_p": torch.tensor(0.7)})
     assert train("data", "--init-from", "old", "--augment-span", "1000", folder="adaptive") == 0
     assert networks("adaptive")["D.augment_p"] <= 4 / 1000 + 1e-6
     assert not changed(networks("old"), networks("adaptive"))

@@ -1,6 +1,5 @@
 """A trained model in one safetensors file: the weights, and in its header everything needed to use them."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .. import __version__
@@ -21,9 +19,8 @@ from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..distributions.priors import BEST, PRIOR_TYPES, STANDARD
 from ..errors import UserError
-from ..io.atomic import atomic_write
 from ..io.run_folder import RunFolder, find_weights
-from ..io.safetensors import read_safetensors
+from ..io.safetensors import read_safetensors, write_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, to_dict
 from ..models._own import with_own_networks
 from ..models._variational import Variational
@@ -354,16 +351,14 @@ class Trained:
         raise UserError(f"{model_name(self.model)} {message}")
 
     def save(self, path: Path) -> None:
-        """Write the safetensors file, atomically."""
+        """Write the safetensors file, atomically; it takes the place of another once it was read back from the disk."""
         prior_tensors, prior_header = latent_priors.serialize_priors(self.priors)
         scaling_tensors, scaling_header = scaling_state(self.scaling)
         version = DEEP_FORMAT_VERSION if "dtypes" in scaling_header else FORMAT_VERSION
         own = (version, __version__, model_name(self.model), to_dict(self.model), list(self.shape))
         header = self.metadata | prior_header | scaling_header | dict(zip(OWN_HEADER, own, strict=True))
         nets = self.nets if self.discriminator is None else nn.ModuleDict({**self.nets, "D": self.discriminator})
-        weights = {name: t.detach().cpu().contiguous() for name, t in nets.state_dict().items()}
-        with atomic_write(path) as temporary:
-            save_file(weights | prior_tensors | scaling_tensors, temporary, {"ganvas": json.dumps(header)})
+        write_safetensors(path, header, dict(nets.state_dict()) | prior_tensors | scaling_tensors)
 
 
 def load_trained(path: str | Path, device: torch.device | None = None, **networks: nn.Module) -> Trained:

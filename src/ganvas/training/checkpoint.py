@@ -7,7 +7,6 @@ Stored are the networks, their averages, the optimisers' moments, how examples a
 is, see `training.loop`.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from itertools import chain
@@ -15,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from ..data import scaling as scalings
 from ..errors import UserError
 from ..inference.schema import CheckpointHeader, check_networks, parse
-from ..io.atomic import atomic_write
 from ..io.run_folder import RunFolder
-from ..io.safetensors import check_copy, read_header, read_safetensors, select_prefix, summarize_error
+from ..io.safetensors import (
+    read_header,
+    read_safetensors,
+    select_prefix,
+    summarize_error,
+    write_safetensors,
+)
 from ..model import Model
 from ..ranks import rank, world_size
 from .distributed import is_main, is_sharded
@@ -61,7 +64,8 @@ def save(
         "selection": selection(state), "rollbacks": state.rollbacks,
         "skipped": state.meter.skipped, "skipped_in_row": state.meter.skipped_in_row,
     }  # fmt: skip
-    write(path, metadata | scaling_header | counters, {k: t for k, t in tensors.items() if k not in shards})
+    whole = {name: tensor for name, tensor in tensors.items() if name not in shards}
+    write_safetensors(path, metadata | scaling_header | counters, whole)
     remove_shards(path.parent, metadata.get("shards"))
 
 
@@ -82,15 +86,7 @@ def selection(state: TrainState) -> dict[str, Any]:
 def save_selection(state: TrainState, path: Path) -> None:
     """Write into a checkpoint how good samples were; all else stays as it is, whichever rank it is of."""
     header, tensors = read_safetensors(path)
-    write(path, header | {"selection": selection(state)}, tensors)
-
-
-def write(path: Path, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write a checkpoint's file, atomically: the last one is kept until this one was read back from the disk."""
-    with atomic_write(path) as temporary:
-        contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, temporary, {"ganvas": json.dumps(header)})
-        check_copy(temporary, contiguous)
+    write_safetensors(path, header | {"selection": selection(state)}, tensors)
 
 
 def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None:
