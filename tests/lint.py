@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1370,
-    "cli": 2260,
+    "cli": 2285,
     "data": 7080,
     "diagnostics": 232,
     "distributions": 900,
@@ -30,7 +30,7 @@ CEILINGS = {
     "models": 3105,
     "nn": 1210,
     "objectives": 345,
-    "training": 5240,
+    "training": 5250,
     "viz": 895,
 }
 """most lines of each room"""

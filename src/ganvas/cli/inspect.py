@@ -32,6 +32,7 @@ from ..io.text import escape_text, format_number
 from ..training import run_records
 from ..training.commands import first_command
 from ..training.progress import ProgressBar
+from ..training.run_files import LOSSES, check_files, describe_files, files_to_dict
 from ..viz.data_page import DataPart, contact_sheet, write_data_page
 from ..viz.images import save_pictures
 from .app import print_result
@@ -75,7 +76,7 @@ def doctor(
     machine: Annotated[bool, FLAG, Parameter(help=MACHINE_HELP)] = False,
     json: Json = False,
 ) -> int:
-    """Say what is wrong with a run, from its log: the evidence, what to change, and where to read about it."""
+    """Say what is wrong with a run, or each of a group, by its log and files: evidence, remedies, where to read."""
     if machine == (run is not None):
         raise UserError("name a run, or give `machine` alone: ganvas doctor last, or ganvas doctor --machine")
     if run is None:
@@ -83,7 +84,30 @@ def doctor(
         lines = [*(f"{name:<{KEY_WIDTH}} {text}" for name, text in report.items()), *problems]
         print_result(lines if problems else [*lines, "nothing found"], report | {"problems": problems}, json)
         return int(bool(problems))
-    folder = run_records.find_run(run)
+    group = run_records.find_group(run)
+    found = [examine_run(folder) for folder in group or [run_records.find_run(run)]]
+    lines = [line for lines, result, _ in found for line in [f"{result['run']}:"] * bool(group) + lines]
+    if any(lines for lines, *_ in found):
+        print_result(lines, {"group": run, "runs": [r for _, r, _ in found]} if group else found[0][1], json)
+    for error in [error for *_, error in found if error]:
+        raise error
+    return 0
+
+
+def examine_run(folder: Path) -> tuple[list[str], dict[str, Any], UserError | None]:
+    """What is wrong with a run's training and files, in lines and for programs; why its log says nothing, if so."""
+    files = check_files(folder) if folder.is_dir() else []
+    about, result = describe_files(files), {"files": files_to_dict(files)}
+    is_lossy = any(report.state in LOSSES for report in files)
+    try:
+        lines, diagnosis = diagnose_run(folder)
+    except UserError as error:
+        return about if is_lossy else [], {"run": str(folder), "error": str(error)} | result, error
+    return [*about, *lines] if is_lossy else [*lines, *about], diagnosis | result, None
+
+
+def diagnose_run(folder: Path) -> tuple[list[str], dict[str, Any]]:
+    """What is wrong with a run's training, by its log; UserError where there is none."""
     config, log = run_records.read_config(folder), run_records.read_log(folder, ProgressBar().print_notes)
     if not log:
         raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
@@ -101,8 +125,7 @@ def doctor(
     verdict = "" if diagnoses else early if is_early(step, steps) else "nothing found: "
     figures_text = ", ".join(f"{name} {format_number(value, 4)}" for name, value in figures.items()) or "no figures"
     result = {"run": str(folder), "step": step, "steps": steps, "diagnoses": found}
-    print_result([*lines, f"{verdict}step {step} of {steps}; {figures_text}"], result | {"figures": figures}, json)
-    return 0
+    return [*lines, f"{verdict}step {step} of {steps}; {figures_text}"], result | {"figures": figures}
 
 
 def data(
