@@ -34,6 +34,14 @@ class WriteError(OSError):
         return f"cannot write {self.filename}: {why}: {advice}, then try again; what was written before is kept"
 
 
+class RunRemovedError(WriteError):
+    """A run's folder, the file name, was removed or moved while it was being trained.  Exit code 1."""
+
+    def __str__(self) -> str:
+        advice = f"put it back and go on with: ganvas resume {self.filename}, or start a new run"
+        return f"{self.filename} was removed or moved while it was being trained, so training has ended: {advice}"
+
+
 class DivergenceError(ArithmeticError):
     """Training produced a NaN or an infinity.  The run keeps its last good checkpoint.  Exit code 1."""
 

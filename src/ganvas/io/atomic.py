@@ -12,7 +12,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ..errors import UserError, error_reason, write_error
+from ..errors import RunRemovedError, UserError, WriteError, error_reason, write_error
+from .lock import held_folder
 
 MAX_NAME_BYTES = 100
 """bytes of a name that Ganvas makes up: file systems take 255, of which others add to it"""
@@ -23,13 +24,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place, at once and whole, when the block ends well.
 
     Whoever reads `path` sees the old content or the new, never half of it, even if the power fails.  Its folder is made
-    where it is missing.  Raises UserError where the path is no place for a file, and WriteError, which names it, where
-    the disk is full or something else than the caller is to blame.
+    where it is missing, but for that of a run under way, which somebody has then removed: RunRemovedError.  Raises
+    UserError where the path is no place for a file, and WriteError, which names it, where the disk is full or something
+    else than the caller is to blame.
     """
     temporary = path.with_name(temporary_name(path.name, os.getpid()))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        run = held_folder(path)
+        if path.parent != run:
+            path.parent.mkdir(parents=run is None, exist_ok=True)
     except OSError as error:
+        if run is not None:
+            raise failure(path, error) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             raise write_error(path, error) from error
         raise UserError(f"cannot write {path}: no folder {path.parent} can be made ({error_reason(error)})") from error
@@ -44,11 +50,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except SafetensorError as error:  # it says what the system said to it as a text: "... (os error 28)"
         match = re.search(r"os error (\d+)", str(error))
         number = int(match[1]) if match else errno.EIO
-        raise write_error(path, OSError(number, os.strerror(number) if match else str(error))) from error
+        raise failure(path, OSError(number, os.strerror(number) if match else str(error))) from error
     except OSError as error:
         if error.filename not in (None, str(path), str(temporary)):  # something that the block reads
             raise
-        raise write_error(path, error) from error
+        raise failure(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -59,7 +65,15 @@ def append_text(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise write_error(path, error) from error
+        raise failure(path, error) from error
+
+
+def failure(path: Path, error: OSError) -> UserError | WriteError:
+    """What is raised where this error kept the file from being written: that its run was removed, or `write_error`."""
+    run = held_folder(path)
+    if run is not None and not run.is_dir():
+        return RunRemovedError(errno.ENOENT, os.strerror(errno.ENOENT), str(run))
+    return write_error(path, error)
 
 
 def temporary_name(name: str, process: int) -> str:

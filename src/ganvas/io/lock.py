@@ -14,6 +14,14 @@ UNSUPPORTED_ERRNOS = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, e
 """how a file system says that it has no locks"""
 held_descriptors: set[int] = set()
 """descriptors of the locks that this process has"""
+held_folders: set[Path] = set()
+"""the folders in whose block this process is, by their absolute paths"""
+
+
+def held_folder(path: Path) -> Path | None:
+    """The folder in whose block this process is, if the path is in it or in one of its folders."""
+    parents = (path.parent, path.parent.parent)
+    return next((folder for folder in parents if folder.absolute() in held_folders), None)
 
 
 def close_inherited() -> None:
@@ -34,14 +42,18 @@ def run_lock(folder: Path, report: Callable[[Sequence[str]], None]) -> Iterator[
     Yields whether that is sure: a file system without locks gets a note.  Raises UserError where another process, or
     another thread of this one, is in its own block.  A lock ends with its process, however that ends.
     """
-    path = folder / LOCK_FILE
+    path, name = folder / LOCK_FILE, folder.absolute()
     try:
         descriptor = acquire(path)
     except OSError as error:
         raise write_error(path, error) from error
+    held_folders.add(name)
     if descriptor is None:
         report([f"the file system of {folder} has no locks: see to it that nothing else trains in that folder"])
-        yield False
+        try:
+            yield False
+        finally:
+            held_folders.discard(name)
         return
     try:
         with suppress(OSError):  # on a full disk nobody learns whose lock it is
@@ -50,6 +62,7 @@ def run_lock(folder: Path, report: Callable[[Sequence[str]], None]) -> Iterator[
         held_descriptors.add(descriptor)
         yield True
     finally:
+        held_folders.discard(name)
         if descriptor in held_descriptors:  # not so in a child process
             held_descriptors.discard(descriptor)
             if os.name != "nt":  # while it is locked: whoever has opened it already sees that it is gone

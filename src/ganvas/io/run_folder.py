@@ -1,13 +1,15 @@
 """The folder of a run: the only module that knows the names of its files, but for the lock (`io.lock`)."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import RunRemovedError, UserError
 from ..renamed import with_new_keys
 from .atomic import append_text, atomic_write, find_temporaries
 from .lock import LOCK_FILE, run_lock
@@ -101,6 +103,8 @@ class RunFolder:
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Append a line to log.jsonl; what is no finite number is null there."""
+        if not self.is_run:  # the folder may have been removed in part, or made anew
+            raise RunRemovedError(ENOENT, os.strerror(ENOENT), str(self.path))
         append_text(self.log, json.dumps(replace_non_finite(line), allow_nan=False) + "\n")
 
     def write_log(self, lines: Sequence[dict[str, Any]]) -> None:
