@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,25 @@ def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(train) == 0
     assert main(["sample", "last", "-n", "2", "--out", f"{name}.png"]) == 0
     capsys.readouterr()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folders")
+def test_the_folder_is_on_the_disk_once_a_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is synced after the rename; a file system that cannot is no error, a disk that fails is one."""
+    synced, failures, real = list[tuple[bool, bool]](), [0, errno.EINVAL, errno.EIO], os.fsync
+
+    def sync(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((is_folder, (tmp_path / "a").exists()))
+        if is_folder and (number := failures.pop(0)):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(atomic.os, "fsync", sync)
+    for _ in range(2):
+        with atomic.atomic_write(tmp_path / "a") as temporary:
+            temporary.write_text("x")
+    assert synced[:2] == [(False, False), (True, True)]
+    with pytest.raises(WriteError, match="a: input/output error"), atomic.atomic_write(tmp_path / "a"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..errors import RunRemovedError, UserError, WriteError, error_reason, write_error
-from .lock import held_folder
+from .lock import UNSUPPORTED_ERRNOS, held_folder
 
 MAX_NAME_BYTES = 100
 """bytes of a name that Ganvas makes up: file systems take 255, of which others add to it"""
@@ -47,6 +47,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         replace_file(temporary, path)
+        sync_folder(path.parent)
     except SafetensorError as error:  # it says what the system said to it as a text: "... (os error 28)"
         match = re.search(r"os error (\d+)", str(error))
         number = int(match[1]) if match else errno.EIO
@@ -103,6 +104,21 @@ def replace_file(temporary: Path, path: Path) -> None:
         except PermissionError:
             time.sleep(0.1)
     temporary.replace(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk hold the folder's names, new ones too; nothing where the platform cannot, as on Windows."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows, or a folder that may be written but not listed
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED_ERRNOS:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def refuse_existing(path: Path, force: bool) -> None:
