@@ -24,13 +24,13 @@ CEILINGS = {
     "distributions": 900,
     "evaluation": 1132,
     "explore": 390,
-    "inference": 1795,
+    "inference": 1810,
     "io": 700,
     "metrics": 2248,
     "models": 3105,
     "nn": 1210,
     "objectives": 345,
-    "training": 5250,
+    "training": 5265,
     "viz": 895,
 }
 """most lines of each room"""

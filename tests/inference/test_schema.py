@@ -257,10 +257,18 @@ def test_networks_are_loaded_with_all_that_no_file_holds(name: str) -> None:
             assert a.stride() == b.stride(), key
 
 
-def test_weights_of_a_newer_format_name_their_version(capsys: pytest.CaptureFixture[str]) -> None:
-    weights = begun("vae")[0] / "weights.safetensors"
-    say(weights, said(weights) | {"format": 99})
-    assert "was written by a newer Ganvas" in failing(capsys, "sample", "run", "-n", "2", "--out", "a.png")
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_a_newer_format_say_what_to_do(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a version of Ganvas or without one."""
+    run, data = begun("vae")
+    own = said(run / name)
+    assert own["format"] in (1, 2)
+    key = "versions" if name == "config.json" else "ganvas"
+    for value in (own[key], {"ganvas": "7.0.1"} if key == "versions" else "7.0.1"):
+        say(run / name, own | {"format": 99, key: value})
+        with pytest.raises(UserError, match=f"run/{name} has format 99, .*update with pip install -U ganvas") as error:
+            ganvas.load(run / name) if name == "weights.safetensors" else ganvas.resume(run, data, steps=3, quiet=True)
+        assert ("Ganvas 7.0.1" in str(error.value)) == ("7.0.1" in str(value))
 
 
 def test_a_checkpoint_may_say_more_of_its_optimisers() -> None:

@@ -34,6 +34,8 @@ MAX_TEXT_LENGTH = 100_000
 CHANGED = ": it was changed since it was written; put its own content back"
 FORMAT_VERSION, DEEP_FORMAT_VERSION = 2, 3
 """versions of the header of weights, the second of models of deep images; a higher one is of a newer Ganvas"""
+CONFIG_VERSION = STATE_VERSION = 1
+"""versions of config.json and of the header of states; files that were written before have none"""
 Dtypes = Annotated[list[Literal["", *DTYPES]], Field(min_length=1, max_length=2)]  # type: ignore[valid-type]
 
 
@@ -89,6 +91,7 @@ class OptimizerState(Schema):
 class CheckpointHeader(Schema):
     """The header of a checkpoint."""
 
+    format: Annotated[int, Field(ge=0)] = 0
     ganvas: Text | None = None
     model: Text | None = None
     fields: dict[str, object] | None = None
@@ -129,6 +132,7 @@ class ConfigChange(Schema):
 class RunConfig(Schema):
     """config.json."""
 
+    format: Annotated[int, Field(ge=0)] = 0
     model: Text
     fields: dict[str, object]
     train_config: dict[str, object]
@@ -218,10 +222,22 @@ def parse_weights(header: dict[str, Any], file: Path) -> Model:
     """The model that a file of weights is of; UserError unless its header is that of such a file."""
     if not {"model", "fields", "shape"} <= header.keys():
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
+    check_format(header, DEEP_FORMAT_VERSION, file)
     parse(WeightsHeader, header, header, file)
-    if header.get("format", 0) > DEEP_FORMAT_VERSION:
-        raise UserError(f"{file} was written by a newer Ganvas ({header.get('ganvas')}): update with pip install -U")
     return parse_model(header, file)
+
+
+def parse_state(header: dict[str, Any], file: Path) -> None:
+    """InvalidFileError unless the header is that of a state."""
+    check_format(header, STATE_VERSION, file)
+    parse(CheckpointHeader, header, header, file)
+
+
+def check_format(header: dict[str, Any], newest: int, file: Path) -> None:
+    """InvalidFileError where a file's format is newer than the newest that is known."""
+    if isinstance(version := header.get("format"), int) and version > newest:
+        why = f"has format {version}, which is newer than this version reads ({newest})"
+        raise InvalidFileError(f"{file} {why}{remedy(header, ': update with pip install -U ganvas')}")
 
 
 def parse_train_config(header: dict[str, Any]) -> TrainConfig:
@@ -252,6 +268,7 @@ def get_own_model_class(header: dict[str, Any], file: Path) -> type[Model]:
 
 def check_run(config: dict[str, Any], file: Path) -> None:
     """InvalidFileError unless config.json describes a run."""
+    check_format(config, CONFIG_VERSION, file)
     if isinstance(config.get("model"), str) and "model_source" not in config:
         get_own_model_class(config, file)
     parse(RunConfig, config, config, file)

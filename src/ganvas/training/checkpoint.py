@@ -19,15 +19,9 @@ from torch.optim import Optimizer
 
 from ..data import scaling as scalings
 from ..errors import UserError
-from ..inference.schema import CheckpointHeader, check_networks, parse
+from ..inference.schema import STATE_VERSION, check_networks, parse_state
 from ..io.run_folder import RunFolder
-from ..io.safetensors import (
-    read_header,
-    read_safetensors,
-    select_prefix,
-    summarize_error,
-    write_safetensors,
-)
+from ..io.safetensors import read_header, read_safetensors, select_prefix, summarize_error, write_safetensors
 from ..model import Model
 from ..ranks import rank, world_size
 from .distributed import is_main, is_sharded
@@ -60,6 +54,7 @@ def save(
     if not is_main():
         return
     counters = {
+        "format": STATE_VERSION,
         "step": state.step, "position": state.position, "optimizers": scalars, "pending_terms": state.meter.values,
         "selection": selection(state), "rollbacks": state.rollbacks,
         "skipped": state.meter.skipped, "skipped_in_row": state.meter.skipped_in_row,
@@ -92,7 +87,7 @@ def save_selection(state: TrainState, path: Path) -> None:
 def check_checkpoint(path: Path, model: Model, shape: Any, classes: int) -> None:
     """UserError where a checkpoint is not of such a model, before networks are made that the memory may not hold."""
     header, tensors = read_safetensors(path)
-    parse(CheckpointHeader, header, header, path)
+    parse_state(header, path)
     tensors |= shard_shapes(header, path)
     message = f"{path} is the checkpoint of another model"
     try:
@@ -119,7 +114,7 @@ def read_networks(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return header, tensors
     from .shard_files import read_shards
 
-    parse(CheckpointHeader, header, header, path)
+    parse_state(header, path)
     shapes = {k: t for k, t in shard_shapes(header, path).items() if k.startswith(("nets/", "ema/"))}
     whole = {name: torch.empty(t.shape, dtype=t.dtype) for name, t in shapes.items()}
     read_shards(path.parent / header["shards"], whole)
@@ -161,7 +156,7 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
     Raises UserError where file and model do not fit.
     """
     header, tensors = read_safetensors(path)
-    parse(CheckpointHeader, header, header, path)
+    parse_state(header, path)
     try:
         state.scaling = scalings.scaling_from_state(tensors, header, model)
         tensors = place_shards(header, tensors, state, model, path)

@@ -18,7 +18,15 @@ from PIL import Image, ImageSequence
 
 from ..data.images import lift_pixel_limit
 from ..errors import UserError, first_line
-from ..inference.schema import CheckpointHeader, WeightsHeader, check_fields, parse, parse_weights
+from ..inference.schema import (
+    DEEP_FORMAT_VERSION,
+    WeightsHeader,
+    check_fields,
+    check_format,
+    parse,
+    parse_state,
+    parse_weights,
+)
 from ..io.lock import LOCK_FILE
 from ..io.run_folder import FILES, LAST_WEIGHTS_FILE, WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header, read_safetensors
@@ -207,7 +215,9 @@ def examine_file(path: Path, check: Callable[[Path], object]) -> tuple[str, str]
 
 
 def check_weights(path: Path) -> None:
+    """Raises what tells why these are no whole weights."""
     header, _ = read_safetensors(path, check_header=True)
+    check_format(header, DEEP_FORMAT_VERSION, path)
     parse(WeightsHeader, header, header, path)
     if find_model_class(header["model"]):  # else a user's own, whose code is not here
         parse_weights(header, path)
@@ -215,7 +225,7 @@ def check_weights(path: Path) -> None:
 
 def check_state(path: Path) -> None:
     header, _ = read_safetensors(path, check_header=True)
-    parse(CheckpointHeader, header, header, path)
+    parse_state(header, path)
     checkpoint.shard_shapes(header, path)
 
 

@@ -20,7 +20,7 @@ from .. import __version__
 from ..config import TrainConfig
 from ..data import Data, DataOptions
 from ..errors import InvalidFileError, UserError, did_you_mean, error_reason, write_error
-from ..inference.schema import CheckpointHeader, LogLine, check_run, parse
+from ..inference.schema import CONFIG_VERSION, LogLine, check_run, parse_state
 from ..inference.trained import Trained, load_trained
 from ..inference.training_data import absolute_source, describe_data
 from ..io.atomic import atomic_write, shorten
@@ -95,6 +95,7 @@ def write_config(
     """What was asked, of what, with what: enough to run it again; and those of further entries that are not empty."""
     data_dir = data_options.data_dir and absolute_source(data_options.data_dir)
     config = {
+        "format": CONFIG_VERSION,
         "model": model_name(model), "fields": to_dict(model), "train_config": to_dict(train_config),
         "data": {"source": source, "options": to_dict(data_options) | {"data_dir": data_dir}} | describe_data(data),
         "versions": {
@@ -208,7 +209,7 @@ def finite_values(line: dict[str, Any]) -> dict[str, Any]:
 def checkpoint_step(folder: Path) -> int:
     """The step of the run's checkpoint."""
     header = read_header(RunFolder(folder).checkpoint)
-    parse(CheckpointHeader, header, header, RunFolder(folder).checkpoint)
+    parse_state(header, RunFolder(folder).checkpoint)
     return int(header["step"])
 
 
