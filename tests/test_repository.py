@@ -2,6 +2,7 @@
 
 import importlib.resources
 import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -78,3 +79,16 @@ def test_what_breaks_the_rules_is_found(tmp_path: Path, monkeypatch: pytest.Monk
         "lengths": 2, "ceilings": 1, "docstrings": 3, "pickles": 1, "dependencies": 2, "tests_of_tests": 1,
         "conflict_markers": 1,
     }  # fmt: skip
+
+
+def test_the_tests_that_the_page_on_security_names_exist() -> None:
+    """Each line of what is guarded against names one."""
+    page = lint.read(ROOT / "SECURITY.md").partition("## What is guarded")[2].partition("\n## ")[0]
+    lines = page.replace("\n  ", " ").splitlines()
+    guards = [line for line in lines if line.startswith("- ")]
+    assert len(guards) > 9
+    defined = {name for file in lint.TESTS for name in re.findall(r"^def (test_\w+)", lint.read(file), re.MULTILINE)}
+    for line in guards:
+        named = re.findall(r"`(test_\w+)`", line)
+        assert named, line
+        assert defined >= set(named), line
