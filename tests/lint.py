@@ -17,20 +17,20 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1370,
+    ".": 1380,
     "cli": 2285,
-    "data": 7080,
+    "data": 7100,
     "diagnostics": 232,
     "distributions": 900,
     "evaluation": 1132,
     "explore": 390,
-    "inference": 1810,
-    "io": 700,
+    "inference": 1820,
+    "io": 715,
     "metrics": 2248,
     "models": 3105,
     "nn": 1210,
     "objectives": 345,
-    "training": 5265,
+    "training": 5520,
     "viz": 895,
 }
 """most lines of each room"""

@@ -73,7 +73,8 @@ class RunFiles:
     def headers(self) -> dict[Path, dict[str, Any]]:
         """The headers of weights and state that can be read."""
         found = {}
-        for file in (self.files.weights, self.files.last_weights, self.files.checkpoint):
+        files = self.files
+        for file in (files.weights, files.last_weights, files.checkpoint, files.good_checkpoint):
             with suppress(UserError):
                 found[file] = read_header(file)
         return found
@@ -91,6 +92,8 @@ class RunFiles:
         if is_begun or files.checkpoint.exists():
             yield files.weights, check_weights
             yield files.checkpoint, check_state
+        if files.good_checkpoint.exists():
+            yield files.good_checkpoint, check_state
         cls = find_model_class(config["model"]) if config else None
         keeps_best = (
             cls is not None and cls.keep_best_checkpoint and config["train_config"].get("keep", "best") == "best"
@@ -148,15 +151,16 @@ class RunFiles:
             state, why = self.examine(path, check)
             lost, remedy = ("", "") if state == WHOLE else self.consequences(path)
             reports[path] = FileReport(self.name(path), state, why, lost, remedy)
-        ours = str(self.headers.get(self.files.checkpoint, {}).get("shards"))
+        states = self.files.checkpoint, self.files.good_checkpoint
+        ours = {str(self.headers.get(file, {}).get("shards")) for file in states}
         temporaries = set(self.files.temporaries())
         for path in sorted(p for p in self.folder.rglob("*") if not p.is_dir() and p not in reports):
             part = self.name(path).split("/")[0]
-            if path in temporaries or (part.startswith("shards-") and part != ours):
+            if path in temporaries or (part.startswith("shards-") and part not in ours):
                 remedy = f"ganvas resume {self.folder} removes it, unless it is of a run that is being trained"
                 reports[path] = FileReport(self.name(path), LEFT_OVER, remedy=remedy)
             elif path.name != LOCK_FILE:
-                reports[path] = FileReport(self.name(path), WHOLE if part == ours else FOREIGN)
+                reports[path] = FileReport(self.name(path), WHOLE if part in ours else FOREIGN)
         return list(reports.values())
 
     def name(self, path: Path) -> str:
@@ -192,6 +196,8 @@ class RunFiles:
             remedy = f", or remove it: {resume}" if path.exists() else f", or {resume}"
             last = f"; {LAST_WEIGHTS_FILE} samples" if files.last_weights.exists() else ""
             return f"the run cannot be sampled; {others}", f"{copy}{remedy if has_state else ''}{last}"
+        if path == files.good_checkpoint:
+            return "nothing, unless the run diverges: it cannot go back to it then", f"remove it, then {resume}"
         if path == files.last_weights:
             return f"nothing that {WEIGHTS_FILE} and the state lack", f"{resume} writes it again"
         if path == files.log:
