@@ -130,7 +130,7 @@ class RunFiles:
         config = run_records.read_config(path.parent)
         if find_model_class(config["model"]):
             for file, header in self.headers.items():
-                check = check_state if file == self.files.checkpoint else check_weights
+                check = check_state if file.suffix == self.files.checkpoint.suffix else check_weights
                 if self.examine(file, check)[0] == WHOLE:
                     check_fields(file, header, config)
 
