@@ -142,7 +142,8 @@ class AutoencoderDetector(OutlierMixin, TableModel):
                 f"contamination={self.contamination} is no share of outliers: give more than 0, at most 0.5"
             )
         seed = self.train(X, Autoencoder)
-        u, self.code_scale_ = self.standardize(X), np.ones(self._n_features_out)
+        u = self.standardize(X)
+        self.code_scale_: np.ndarray = np.ones(self._n_features_out)
         rows = self.describe(u)
         z = rows[:, : self._n_features_out]
         self.code_scale_ = np.where(z.std(0) > MIN_SCALE * np.abs(z).max(), z.std(0), 1.0)
@@ -155,7 +156,8 @@ class AutoencoderDetector(OutlierMixin, TableModel):
         counts = np.stack([(bins == i).sum(0) for i in range(N_BINS + 1)])
         self.rarity_: np.ndarray = -np.log((counts + 0.5) / (len(u) + 0.5 * N_BINS))
         parts = self.parts(u, rows)
-        low, self.median_, high = np.percentile(parts, (25, 50, 75), axis=0)
+        low, median, high = np.percentile(parts, (25, 50, 75), axis=0)
+        self.median_: np.ndarray = median
         self.range_: np.ndarray = np.where(high - low > MIN_SCALE * np.abs(parts).max(0), high - low, 1.0)
         self.offset_: float = float(np.percentile(self.weigh(parts), 100 * self.contamination))
         return self

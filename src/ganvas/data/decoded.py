@@ -46,8 +46,7 @@ MIN_IMAGES, MIN_BYTES = 2000, 2**24
 NOT_KEPT = "decoded images are not kept, so each start decodes them anew"
 HEADER_BYTES, BUFFER_BYTES, ALIGNMENT = 1024, 2**20, 8
 USER = getattr(os, "getuid", int)()  # entries are for their user's eyes only, also in a folder that users share
-SUFFIX, PARTS = ".safetensors", ".*.tmp"
-STALE_SECONDS = 60  # after which what nobody has locked is left over from a process that was killed
+SUFFIX, PARTS, STALE_SECONDS = ".safetensors", ".*.tmp", 60  # after which what nobody has locked is left over
 DECODERS = ("jpg", "libjpeg_turbo", "jpg_2000", "libtiff", "webp", "avif")
 """Pillow's names of libraries that it may be built with"""
 DTYPES = {"U8": np.uint8, "F32": np.float32}
@@ -149,7 +148,8 @@ class ExampleFile:
         with refusals():
             folder().mkdir(parents=True, exist_ok=True)
             notes += make_room(size)
-            self.file = NamedTemporaryFile("wb", BUFFER_BYTES, dir=folder(), prefix=".", suffix=".tmp", delete=False)  # noqa: SIM115
+            where: dict[str, Any] = {"dir": folder(), "prefix": ".", "suffix": ".tmp", "delete": False}
+            self.file: Any = NamedTemporaryFile("wb", BUFFER_BYTES, **where)  # noqa: SIM115
             self.path: Path = Path(self.file.name)
             share_file(self.file.fileno())
             self.file.write(bytes(HEADER_BYTES))
