@@ -139,7 +139,8 @@ def million(n: int, batch: int) -> None:
     for first in range(0, n, PART):
         file.write(random.integers(0, 256, (min(PART, n - first), 3, 32, 32), np.uint8))
     path = decoded.folder() / "million.safetensors"
-    file.keep(Dataset(x=file.map(), name="million"), {"source": "random", "channels": 3}, path)
+    file.finish(Dataset(x=file.map(), name="million"), {"source": "random", "channels": 3}, path)
+    file.rename(path)
     start = time.perf_counter()
     dataset, _ = decoded.open_entry(path)
     opened = time.perf_counter() - start

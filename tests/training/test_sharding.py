@@ -41,7 +41,7 @@ def test_a_kill_while_saving_leaves_the_last_checkpoint(tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "is_sharded", lambda tensor: True)  # whole tensors are shards of one rank
         checkpoint.save(states[0], path, {})
-        patch.setattr(checkpoint, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(checkpoint, "write_safetensors", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             checkpoint.save(states[1], path, {})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["shards-0000000", "shards-0000000-2", "state.ckpt"]

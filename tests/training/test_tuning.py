@@ -101,7 +101,7 @@ def test_what_was_measured_otherwise_is_measured_again(
     batch_of_6 = ["6" if word == "8" else word for word in TINY]
     assert [train(batch_of_6), train(batch_of_6)] == [2, 2]
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "__version__", "99.0")
+        patch.setattr(torch, "__version__", "99.0.0")
         assert [train(), train()] == [3, 3]
     with monkeypatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: 77)

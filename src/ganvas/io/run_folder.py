@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import RunRemovedError, UserError
 from ..renamed import with_new_keys
 from .atomic import append_text, atomic_write, find_temporaries
-from .lock import LOCK_FILE, run_lock
+from .lock import LOCK_FILE, held_folder, run_lock
 from .text import replace_non_finite
 
 CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE = "config.json", "log.jsonl", "curves.png", "state.ckpt"
@@ -103,7 +103,7 @@ class RunFolder:
 
     def append_log(self, line: dict[str, Any]) -> None:
         """Append a line to log.jsonl; what is no finite number is null there."""
-        if not self.is_run:  # the folder may have been removed in part, or made anew
+        if held_folder(self.log) and not self.is_run:  # it may have been removed in part, or made anew
             raise RunRemovedError(ENOENT, os.strerror(ENOENT), str(self.path))
         append_text(self.log, json.dumps(replace_non_finite(line), allow_nan=False) + "\n")
 
