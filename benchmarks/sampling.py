@@ -124,7 +124,9 @@ def translation_jobs(trained: Trained, n: int, folders: Iterator[Path]) -> Jobs:
             Image.fromarray(to_bytes(model.translate(x, "B", **trained.nets), -1, 1)[0]).save(folder / path.name)
 
     jobs: dict[str, Job] = {
-        "reading": lambda: list(read_ahead([File((path.name,), path) for path in paths], None, trained.domain_scaling(), (255, 255, 255))),
+        "reading": lambda: list(
+            read_ahead([File((path.name,), path) for path in paths], None, trained.domain_scaling(), (255, 255, 255))
+        ),
         "network": lambda: [trained.translate_batch(part, "B") for part in parts],
         "conversion": lambda: [convert(x) for x in outputs],
         "whole": lambda: translate_files(trained, source, next(folders)),

@@ -235,7 +235,9 @@ def test_a_safetensors_file_that_is_not_ours(tmp_path: Path, capsys: pytest.Capt
     failing(capsys, ["sample", "w.safetensors"], 2, "was not written by Ganvas")
     header = {"format": 99, "ganvas": "9.9", "model": "vae", "fields": {}, "shape": [2]}
     save_file({"w": torch.zeros(2)}, tmp_path / "w.safetensors", {"ganvas": json.dumps(header)})
-    failing(capsys, ["sample", "w.safetensors"], 2, r"newer than this version reads \(3\): it was written by Ganvas 9.9")
+    failing(
+        capsys, ["sample", "w.safetensors"], 2, r"newer than this version reads \(3\): it was written by Ganvas 9.9"
+    )
     save_file({"w": torch.zeros(2)}, tmp_path / "w.safetensors", {"ganvas": json.dumps(header | {"format": 1})})
     failing(capsys, ["sample", "w.safetensors"], 2, "the weights do not fit its own header")
     header |= {"format": 1, "model": "diffusion"}

@@ -109,7 +109,9 @@ def test_only_what_is_better_for_certain_is_the_best(runs: list[Trained], monkey
 
 def test_copies_of_training_points_are_memorised(runs: list[Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     convert, sizes = samples.as_measured, list[int]()
-    monkeypatch.setattr(samples, "as_measured", lambda data, scaling: (sizes.append(len(data)), convert(data, scaling))[1])
+    monkeypatch.setattr(
+        samples, "as_measured", lambda data, scaling: (sizes.append(len(data)), convert(data, scaling))[1]
+    )
     found = ganvas.compare(
         *pretending(runs[:2], [load("ring").x[:200], RING.sample(200, 1).x + 0.02], monkeypatch), n=200,
         metrics=("memorisation",),

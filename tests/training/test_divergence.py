@@ -77,6 +77,25 @@ def test_one_number_among_many_is_found(value: float) -> None:
     assert nonfinite_gradient(list(embedding.parameters())) == 1
 
 
+@pytest.mark.parametrize("limit", [0, 10**9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_gradients_of_any_size_are_looked_at_and_kept(
+    limit: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.training.nonfinite.SMALL", limit)
+    parameters = [nn.Parameter(torch.zeros(n, dtype=dtype)) for n in (1, 40)]
+    for p in parameters:
+        p.grad = torch.randn(len(p)).to(dtype)
+    before = [p.grad.clone() for p in parameters if p.grad is not None]
+    assert nonfinite_gradient(parameters) == 0
+    assert all(torch.equal(old, p.grad) for old, p in zip(before, parameters, strict=True) if p.grad is not None)
+    for value in (torch.inf, -torch.inf, torch.nan):
+        assert parameters[1].grad is not None
+        parameters[1].grad[7] = value
+        assert nonfinite_gradient(parameters) == 1
+    assert nonfinite_gradient([nn.Parameter(torch.zeros(2))]) == 0
+
+
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adam])
 def test_a_skipped_update_leaves_weights_and_moments(kind: type[torch.optim.Optimizer]) -> None:
     net, seen = nn.Linear(3, 1), []

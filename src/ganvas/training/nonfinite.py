@@ -18,6 +18,9 @@ from torch.optim import Optimizer
 from ..ranks import has_group
 from .distributed import is_sharded
 
+SMALL = 2**18
+"""numbers of a gradient on a processor"""
+
 
 def local_shard(tensor: Tensor) -> Tensor:
     """This rank's part of a sharded tensor, in the same memory; any other as it is."""
@@ -33,9 +36,21 @@ def nonfinite(tensors: Iterable[Tensor]) -> Tensor:
     return torch.stack([*norms]).sum().isfinite().logical_not().float() if norms else torch.zeros(())
 
 
+def is_small(gradients: Sequence[Tensor]) -> bool:
+    """Whether the check of automatic mixed precision, one call without results of its own, takes less than norms."""
+    if not 0 < sum(map(Tensor.numel, gradients)) < SMALL:
+        return False
+    return gradients[0].device.type == "cpu" and not has_group() and not any(g.is_sparse for g in gradients)
+
+
 def nonfinite_gradient(parameters: Sequence[nn.Parameter]) -> Tensor:
     """The same of their gradients; of sharded ones it is 1 on every rank where it is on one."""
     gradients = [p.grad for p in parameters if p.grad is not None]
+    if is_small(gradients):
+        found = torch.zeros(())
+        with torch.no_grad():  # multiplies by 1, which changes nothing
+            torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, torch.ones(()))
+        return found
     found = nonfinite(gradients)
     if has_group() and any(map(is_sharded, gradients)):
         dist.all_reduce(found, dist.ReduceOp.MAX)
