@@ -47,9 +47,9 @@ def nonfinite_gradient(parameters: Sequence[nn.Parameter]) -> Tensor:
     """The same of their gradients; of sharded ones it is 1 on every rank where it is on one."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if is_small(gradients):
-        found = torch.zeros(())
+        found, one = torch.zeros((), dtype=torch.float32), torch.ones((), dtype=torch.float32)
         with torch.no_grad():  # multiplies by 1, which changes nothing
-            torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, torch.ones(()))
+            torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, one)
         return found
     found = nonfinite(gradients)
     if has_group() and any(map(is_sharded, gradients)):
