@@ -85,11 +85,11 @@ def doctor(
         print_result(lines if problems else [*lines, "nothing found"], report | {"problems": problems}, json)
         return int(bool(problems))
     group = run_records.find_group(run)
-    found = [examine_run(folder) for folder in group or [run_records.find_run(run)]]
-    lines = [line for lines, result, _ in found for line in [f"{result['run']}:"] * bool(group) + lines]
-    if any(lines for lines, *_ in found):
-        print_result(lines, {"group": run, "runs": [r for _, r, _ in found]} if group else found[0][1], json)
-    for error in [error for *_, error in found if error]:
+    reports = [examine_run(folder) for folder in group or [run_records.find_run(run)]]
+    lines = [line for lines, result, _ in reports for line in [f"{result['run']}:"] * bool(group) + lines]
+    if any(lines for lines, *_ in reports):
+        print_result(lines, {"group": run, "runs": [r for _, r, _ in reports]} if group else reports[0][1], json)
+    for error in [error for *_, error in reports if error]:
         raise error
     return 0
 

@@ -86,10 +86,10 @@ def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> 
         raise UserError(NO_TRAIN)
     available = f"{len(held_out)} examples to compare with, and {len(other)} others for the floor"
     note = f" ({requested} asked for, but the data allow {n}: there are {available})"
-    seen = DEEP_PROTOCOL if data.held_out.has_images else VALUES_PROTOCOL
+    numbers = DEEP_PROTOCOL if data.held_out.has_images else VALUES_PROTOCOL
     facts = {
         "samples": n, "features": space.tag, "floor_source": "halves" if data.train is None else "train",
-        "protocol": f"{seen * data.held_out.is_deep}{space.protocol}; averaged weights, no truncation",
+        "protocol": f"{numbers * data.held_out.is_deep}{space.protocol}; averaged weights, no truncation",
     }  # fmt: skip
     return RealData(held_out, other, space, n, facts, note if requested is not None and n < requested else "")
 

@@ -67,9 +67,9 @@ def save(
 def remove_shards(run: Path, current: str | None) -> None:
     """Remove the shards of a run but those that its checkpoints name."""
     good = RunFolder(run).good_checkpoint
-    kept = {current, read_header(good).get("shards") if good.exists() else None}
+    in_use = {current, read_header(good).get("shards") if good.exists() else None}
     for folder in run.glob("shards-*"):
-        if folder.name not in kept:
+        if folder.name not in in_use:
             shutil.rmtree(folder, ignore_errors=True)  # what stays takes space, nothing more
 
 

@@ -342,15 +342,15 @@ def apply_move(
     for p in parameters:
         p.grad = None
     differentiate(move, parameters)
-    found = nonfinite_gradient(parameters) if skips and can_skip(optimizer, parameters[0].device) else None
+    is_nonfinite = nonfinite_gradient(parameters) if skips and can_skip(optimizer, parameters[0].device) else None
     if clip_grad_norm is not None:
         for network in move.networks:
             nn.utils.clip_grad_norm_(network.parameters(), clip_grad_norm)
-    if found is None:
+    if is_nonfinite is None:
         optimizer.step()
     else:
-        step_unless(found, optimizer)
-    return found
+        step_unless(is_nonfinite, optimizer)
+    return is_nonfinite
 
 
 @torch.no_grad()
@@ -373,10 +373,10 @@ def check_finite(state: TrainState) -> None:
 
     A norm tells it fast, unless it is beyond the largest number though no weight is.
     """
-    found = dict[str, int]()
+    are_nonfinite = dict[str, int]()
     for name, net in state.nets.items():
         floats = [local_shard(t) for t in tensors(net) if t.is_floating_point()]
-        found[name] = bool(nonfinite(floats)) and not all(bool(t.isfinite().all()) for t in floats)
-    for name, is_found in zip(found, distributed.agree(*found.values()), strict=True):
-        if is_found:
+        are_nonfinite[name] = bool(nonfinite(floats)) and not all(bool(t.isfinite().all()) for t in floats)
+    for name, is_nonfinite in zip(are_nonfinite, distributed.agree(*are_nonfinite.values()), strict=True):
+        if is_nonfinite:
             raise DivergenceError(f"the weights of {name} are no longer finite after step {state.step}")

@@ -47,14 +47,14 @@ def nonfinite_gradient(parameters: Sequence[nn.Parameter]) -> Tensor:
     """The same of their gradients; of sharded ones it is 1 on every rank where it is on one."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if is_small(gradients):
-        found, one = torch.zeros((), dtype=torch.float32), torch.ones((), dtype=torch.float32)
+        is_nonfinite, one = torch.zeros((), dtype=torch.float32), torch.ones((), dtype=torch.float32)
         with torch.no_grad():  # multiplies by 1, which changes nothing
-            torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, one)
-        return found
-    found = nonfinite(gradients)
+            torch._amp_foreach_non_finite_check_and_unscale_(gradients, is_nonfinite, one)
+        return is_nonfinite
+    is_nonfinite = nonfinite(gradients)
     if has_group() and any(map(is_sharded, gradients)):
-        dist.all_reduce(found, dist.ReduceOp.MAX)
-    return found
+        dist.all_reduce(is_nonfinite, dist.ReduceOp.MAX)
+    return is_nonfinite
 
 
 def can_skip(optimizer: Optimizer, device: torch.device) -> bool:
@@ -62,12 +62,12 @@ def can_skip(optimizer: Optimizer, device: torch.device) -> bool:
     return device.type == "cpu" or getattr(optimizer, "_step_supports_amp_scaling", False)
 
 
-def step_unless(found: Tensor, optimizer: Optimizer) -> None:
-    """A step of the optimiser, or nothing where `found` is 1."""
-    if found.device.type == "cpu":
-        if not found.numpy():  # it is there: nothing is waited for
+def step_unless(is_nonfinite: Tensor, optimizer: Optimizer) -> None:
+    """A step of the optimiser, or nothing where `is_nonfinite` is 1."""
+    if is_nonfinite.device.type == "cpu":
+        if not is_nonfinite.numpy():  # it is there: nothing is waited for
             optimizer.step()
         return
-    optimizer.found_inf = found  # type: ignore[attr-defined]
+    optimizer.found_inf = is_nonfinite  # type: ignore[attr-defined]
     optimizer.step()
     del optimizer.found_inf  # type: ignore[attr-defined]

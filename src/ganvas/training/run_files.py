@@ -72,12 +72,12 @@ class RunFiles:
     @cached_property
     def headers(self) -> dict[Path, dict[str, Any]]:
         """The headers of weights and state that can be read."""
-        found = {}
+        headers = {}
         files = self.files
         for file in (files.weights, files.last_weights, files.checkpoint, files.good_checkpoint):
             with suppress(UserError):
-                found[file] = read_header(file)
-        return found
+                headers[file] = read_header(file)
+        return headers
 
     def step_of(self, file: Path) -> int:
         """The step of weights or of the state; 0 where the file does not say it."""
@@ -266,8 +266,8 @@ def describe_files(reports: list[FileReport]) -> list[str]:
     if not bad:
         lines = [f"all {whole} files are whole"]
     for state in (LEFT_OVER, FOREIGN):
-        if found := [report for report in reports if report.state == state]:
-            lines.append(f"{name_files(found, state)}: {found[0].remedy or 'left alone'}")
+        if others := [report for report in reports if report.state == state]:
+            lines.append(f"{name_files(others, state)}: {others[0].remedy or 'left alone'}")
     return lines
 
 
