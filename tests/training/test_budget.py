@@ -163,7 +163,7 @@ def test_checkpoints_are_where_the_user_wants_them(data: str, clock: Clock) -> N
 def test_only_the_run_itself_diverges(data: str, clock: Clock) -> None:
     """As one of so many steps does: it has a folder, and says so."""
     clock.spend(StepPlayer, "play", 1.0)
-    with pytest.raises(DivergenceError, match="run keeps the checkpoint of step 0"):
+    with pytest.raises(DivergenceError, match=r"run keeps the checkpoint of step \d+"):
         ganvas.train(ganvas.VAE(latent=3, width=4, lr=1e9), data, batch_size=8, budget="1m", folder="run", quiet=True)
 
 
