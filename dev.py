@@ -82,6 +82,13 @@ def make() -> None:
     print(f"set up in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
+def install_browser() -> None:
+    """Install the Chromium of Debian where continuous integration has none; elsewhere tests of pages skip."""
+    if os.environ.get("CI") and shutil.which("apt-get") and not shutil.which("chromium"):
+        for words in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", "-qq", *words], stdout=subprocess.DEVNULL, check=False)
+
+
 def call(command: list[str]) -> int:
     """Run a command to its end; signals are the command's own affair: training saves before it stops."""
     with subprocess.Popen(command, cwd=HERE, env=environment()) as process:
@@ -102,6 +109,8 @@ def main(words: list[str]) -> int:
     except (subprocess.CalledProcessError, OSError) as error:
         print(f"dev.py: the environment could not be made: {error}", file=sys.stderr)
         return 1
+    if words[0] == "test":
+        install_browser()
     job, more = JOBS[words[0]], words[1:]
     for command in [*job[:-1], [*job[-1], *more]]:
         program = shutil.which(command[0], path=environment()["PATH"]) if command else None

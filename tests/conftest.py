@@ -18,6 +18,7 @@ from ganvas.data import Dataset, from_array
 from ganvas.training import fit
 from ganvas.viz.curves import draw_curves
 from ganvas.viz.images import preview
+from tests.support.browser import browser, open_page  # noqa: F401  fixtures
 from tests.support.data import folder, image_collection  # noqa: F401  a fixture
 from tests.support.float64 import float64_training  # noqa: F401  a fixture
 
