@@ -18,18 +18,19 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1380,
-    "cli": 2285,
+    "cli": 2330,
     "data": 7100,
     "diagnostics": 232,
     "distributions": 900,
     "evaluation": 1132,
     "explore": 390,
     "inference": 1820,
-    "io": 715,
+    "io": 750,
     "metrics": 2248,
     "models": 3105,
     "nn": 1210,
     "objectives": 345,
+    "studio": 2600,
     "training": 5530,
     "viz": 895,
 }

@@ -53,6 +53,7 @@ COMMANDS = {
     "data": ("inspect:data", "Report on a data source: duplicates, advice, pictures."),
     "cache": ("cache:cache", "List images that were decoded once, or remove them."),
     "bench": ("bench:bench_app", "Measure how fast models train here, and how fast they could."),
+    "studio": ("studio:studio", "Start, watch and explore runs on a web page."),
     "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
 }
 for _name, (_function, _summary) in COMMANDS.items():  # imported when used: --help does not wait for torch

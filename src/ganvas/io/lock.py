@@ -116,3 +116,35 @@ def share_file(descriptor: int) -> None:
 
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def lock_owner(folder: Path) -> int | None:
+    """The number of the process of this machine that trains in a folder, or writes its weights; None where none does.
+
+    It is asked without touching the lock: whoever takes it at the same moment is not hindered.
+    """
+    try:
+        text = (folder / LOCK_FILE).read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    if not text.isdecimal() or not int(text):
+        return None
+    return int(text) if is_alive(int(text)) else None
+
+
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this number."""
+    if os.name == "nt":  # where `os.kill` would end it
+        import ctypes
+
+        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, process)  # type: ignore[attr-defined, unused-ignore]
+        if handle:
+            ctypes.windll.kernel32.CloseHandle(handle)  # type: ignore[attr-defined, unused-ignore]
+        return bool(handle)
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""`ganvas studio`: the web page of runs, on this machine."""
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..errors import UserError
+from ..training.progress import ProgressBar
+
+HOST_HELP = "the address to listen on; another than this machine's own asks visitors for a token"
+
+
+def studio(
+    *,
+    runs_dir: Annotated[Path, Parameter(help="where the run folders are")] = Path("runs"),
+    host: Annotated[str, Parameter(help=HOST_HELP)] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="the port; 0 for any that is free")] = 8323,
+    token: Annotated[str | None, Parameter(help="what visitors have to know; made up where it is needed")] = None,
+) -> None:
+    """Open a web page on which to start, watch, stop and explore runs; Ctrl-C ends it, and no run with it."""
+    try:
+        import uvicorn
+
+        from ..studio.app import Settings, make_app
+    except ModuleNotFoundError as error:
+        raise UserError(f"the studio needs {error.name}: pip install 'ganvas[studio]'") from error
+    from ..studio.guard import is_loopback
+    from ..studio.server import listen
+
+    if token is None:
+        token = "" if is_loopback(host) else secrets.token_urlsafe(24)
+    with listen(host, port) as opened:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}/"
+        ProgressBar().say(f"the studio is at {address}{f'?token={token}' if token else ''} (Ctrl-C ends it)")
+        server = uvicorn.Server(uvicorn.Config(make_app(Settings(runs_dir, host, token)), log_level="warning"))
+        server.run([opened])

@@ -1,0 +1,74 @@
+"""The studio as a web application: where its parts are mounted, and how a mistake is answered."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from ..errors import UserError, error_reason
+from . import run_routes
+from .guard import Guard
+from .pages import render_page
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a studio shows, and to whom."""
+
+    runs_dir: Path = Path("runs")
+    host: str = "127.0.0.1"
+    token: str = ""
+    """what a visitor has to know; nobody is asked where it is empty"""
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the studio keeps uploads and what its processes said: in the folder of runs."""
+        return self.runs_dir / ".studio"
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The application; routes find the settings in `request.app.state.settings`."""
+    app = FastAPI(title="Ganvas", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.settings = settings
+    app.add_middleware(Guard, host=settings.host, token=settings.token)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.mount("/katex", StaticFiles(directory=HERE.parent / "assets" / "katex"), name="katex")
+    app.include_router(run_routes.router)
+    app.add_api_route("/", lambda: RedirectResponse("/runs"), include_in_schema=False)
+    app.add_exception_handler(UserError, answer_mistake)
+    app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_exception_handler(OSError, answer_os_error)
+    return app
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person's browser asked for a page, rather than a program or a script for values."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def answer(request: Request, status: int, sentence: str) -> Response:
+    """An error, for people as a page and for programs as JSON."""
+    if wants_page(request):
+        return render_page(request, "error.html", status, title="Not possible", sentence=sentence)
+    return JSONResponse({"error": sentence}, status)
+
+
+def answer_mistake(request: Request, error: Any) -> Response:
+    """A mistake of the user's: the sentence that the command line says."""
+    return answer(request, 422, str(error))
+
+
+def answer_http_error(request: Request, error: Any) -> Response:
+    """What there is not, or may not be asked."""
+    return answer(request, error.status_code, str(error.detail))
+
+
+def answer_os_error(request: Request, error: Any) -> Response:
+    """A file that cannot be read or written."""
+    return answer(request, 500, f"{getattr(error, 'filename', None) or 'a file'}: {error_reason(error)}")

@@ -1,0 +1,28 @@
+"""The pages of the studio, from the templates beside this; every value that is shown in one is escaped."""
+
+from functools import cache
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ..io.text import format_duration, format_number
+
+SECTIONS = (("Runs", "/runs"),)
+"""the parts of the studio, in the order of the menu"""
+
+
+@cache
+def environment() -> Environment:
+    """The templates, compiled once."""
+    made = Environment(loader=PackageLoader("ganvas.studio"), autoescape=True, undefined=StrictUndefined)
+    made.filters["duration"] = format_duration
+    made.filters["number"] = format_number
+    return made
+
+
+def render_page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page of the studio, its menu around it."""
+    values |= {"sections": SECTIONS, "path": request.url.path}
+    return HTMLResponse(environment().get_template(template).render(values), status)

@@ -1,0 +1,1 @@
+// The gallery: cards follow their runs.
