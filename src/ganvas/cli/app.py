@@ -5,9 +5,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib import import_module
+from inspect import BoundArguments
 from io import TextIOWrapper
 from re import Match
 from typing import Annotated, Any
@@ -53,11 +54,11 @@ COMMANDS = {
     "data": ("inspect:data", "Report on a data source: duplicates, advice, pictures."),
     "cache": ("cache:cache", "List images that were decoded once, or remove them."),
     "bench": ("bench:bench_app", "Measure how fast models train here, and how fast they could."),
-    "studio": ("studio:studio", "Start, watch and explore runs on a web page."),
+    "studio": ("ganvas.studio.command:studio", "Start, watch and explore runs on a web page."),
     "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
 }
 for _name, (_function, _summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
-    app.command(f"ganvas.cli.{_function}", name=_name, help=_summary)
+    app.command(_function if "." in _function else f"ganvas.cli.{_function}", name=_name, help=_summary)
 
 
 command_line: list[str] = []
@@ -71,6 +72,14 @@ def launch(
     model: Annotated[str | None, Parameter(help="FILE.py:CLASS, for a run of your own model")] = None,
     debug: Annotated[bool, Parameter(negative=(), help="show the traceback of an error")] = False,
 ) -> Any:
+    command, bound = parse_command(tokens, config)
+    if not gc.isenabled():
+        keep_objects()
+    return command(*bound.args, **bound.kwargs)
+
+
+def parse_command(tokens: Sequence[str], config: str | None = None) -> tuple[Callable[..., Any], BoundArguments]:
+    """The function of the command that is typed, and its arguments, with the options of a file; errors as they come."""
     given = set[str]()
     file_options = () if config is None else (partial(arguments.apply_options, config, arguments.read_options(config)),)
     app.config = (
@@ -79,12 +88,10 @@ def launch(
     )  # fmt: skip
     words = arguments.prepare_tokens(app, tokens)
     command, bound, others = app.parse_args(words, exit_on_error=False, print_error=False)
-    if not gc.isenabled():
-        keep_objects()
     for name, value in (("given", frozenset(given)), ("words", tuple(command_line))):
         if name in others:
             bound.arguments[name] = value
-    return command(*bound.args, **bound.kwargs)
+    return command, bound
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,5 @@
 """The studio as a web application: where its parts are mounted, and how a mistake is answered."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,12 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ..errors import UserError, error_reason
-from . import run_routes
+from . import new_routes, run_routes
 from .guard import Guard
 from .pages import render_page
+from .settings import Settings
 
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a studio shows, and to whom."""
-
-    runs_dir: Path = Path("runs")
-    host: str = "127.0.0.1"
-    token: str = ""
-    """what a visitor has to know; nobody is asked where it is empty"""
-
-    @property
-    def data_dir(self) -> Path:
-        """Where the studio keeps uploads and what its processes said: in the folder of runs."""
-        return self.runs_dir / ".studio"
 
 
 def make_app(settings: Settings) -> FastAPI:
@@ -40,6 +25,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/katex", StaticFiles(directory=HERE.parent / "assets" / "katex"), name="katex")
     app.include_router(run_routes.router)
+    app.include_router(new_routes.router)
     app.add_api_route("/", lambda: RedirectResponse("/runs"), include_in_schema=False)
     app.add_exception_handler(UserError, answer_mistake)
     app.add_exception_handler(HTTPException, answer_http_error)

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..io.text import format_duration, format_number
 
-SECTIONS = (("Runs", "/runs"),)
+SECTIONS = (("Runs", "/runs"), ("New run", "/new"))
 """the parts of the studio, in the order of the menu"""
 
 

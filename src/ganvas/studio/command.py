@@ -9,12 +9,14 @@ from cyclopts import Parameter
 from ..errors import UserError
 from ..training.progress import ProgressBar
 
+DATA_HELP = "folders whose data the page may train on, besides what is sent to it"
 HOST_HELP = "the address to listen on; another than this machine's own asks visitors for a token"
 
 
 def studio(
     *,
     runs_dir: Annotated[Path, Parameter(help="where the run folders are")] = Path("runs"),
+    data: Annotated[tuple[Path, ...], Parameter(help=DATA_HELP)] = (Path(),),
     host: Annotated[str, Parameter(help=HOST_HELP)] = "127.0.0.1",
     port: Annotated[int, Parameter(help="the port; 0 for any that is free")] = 8323,
     token: Annotated[str | None, Parameter(help="what visitors have to know; made up where it is needed")] = None,
@@ -23,16 +25,17 @@ def studio(
     try:
         import uvicorn
 
-        from ..studio.app import Settings, make_app
+        from .app import make_app
+        from .settings import Settings
     except ModuleNotFoundError as error:
         raise UserError(f"the studio needs {error.name}: pip install 'ganvas[studio]'") from error
-    from ..studio.guard import is_loopback
-    from ..studio.server import listen
+    from .guard import is_loopback
+    from .server import listen
 
     if token is None:
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
     with listen(host, port) as opened:
         address = f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}/"
         ProgressBar().say(f"the studio is at {address}{f'?token={token}' if token else ''} (Ctrl-C ends it)")
-        server = uvicorn.Server(uvicorn.Config(make_app(Settings(runs_dir, host, token)), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(make_app(Settings(runs_dir, data, host, token)), log_level="warning"))
         server.run([opened])

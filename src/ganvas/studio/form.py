@@ -1,0 +1,119 @@
+"""The form of a new run: its fields are the options of the command line, with their types, bounds and help."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from inspect import BoundArguments
+from shlex import join
+from threading import Lock
+from typing import Any, Literal, get_args, get_origin
+
+from cyclopts.help import HelpEntry
+from rich.console import Console
+
+from ..cli.app import app, explain_error, parse_command
+from ..cli.arguments import command_arguments, value_types
+from ..cli.help import HelpFormatter
+from ..errors import UserError, did_you_mean
+from ..models import MODELS
+from ..training.defaults import refuse_unused
+
+PANELS = ("Model", "Training", "Data")
+HIDDEN = {"data_dir"}
+"""options of paths: sources are chosen above the form"""
+parsing = Lock()
+"""the command line is one: its commands are parsed one at a time"""
+
+
+@dataclass(frozen=True)
+class FormField:
+    """An option of a model, of training or of data."""
+
+    name: str
+    """as Python has it"""
+    flag: str
+    kind: str
+    """choice, flag or text"""
+    choices: tuple[str, ...]
+    default: str
+    help: str
+
+
+@cache
+def form_panels(model: str) -> dict[str, list[FormField]]:
+    """The fields of a model's form, by panel."""
+    words, formatter = ["train", model_of(model)], HelpFormatter()
+    with parsing:
+        formatter.describe_command(app, words)
+        panels = {getattr(group, "name", ""): panel for group, panel in app._assemble_help_panels(words, "markdown")}
+        hints = {a.field_info.name: a.field_info.annotation for a in command_arguments(formatter.command)}
+        return {
+            name: list(read_fields(formatter.visible_entries(panels[name].entries), hints)) for name in PANELS
+        }  # fmt: skip
+
+
+def model_of(name: str) -> str:
+    """The name, if there is such a model; UserError where there is none."""
+    if name not in MODELS:
+        raise UserError(f"there is no model {name!r}.{did_you_mean(name, MODELS)}")
+    return name
+
+
+def read_fields(entries: Iterator[HelpEntry], hints: Mapping[str, Any]) -> Iterator[FormField]:
+    """The fields that these entries of a help page describe."""
+    for entry in entries:
+        flag = entry.positive_names[0]
+        name = flag[2:].replace("-", "_")
+        kinds, default = value_types(hints.get(name)), entry.default or ""
+        choices = tuple(str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind))
+        is_closed = all(get_origin(kind) is Literal or kind is type(None) for kind in kinds)
+        kind = "flag" if bool in kinds else "choice" if choices and is_closed else "text"
+        if name not in HIDDEN:
+            yield FormField(name, flag, kind, choices, default, plain_text(entry.description))
+
+
+def plain_text(description: Any) -> str:
+    """A description without colours, on one line."""
+    console = Console(width=100_000)
+    with console.capture() as captured:
+        console.print(description or "", end="", markup=False, highlight=False)
+    return " ".join(captured.get().split())
+
+
+def command_words(model: str, sources: list[str], options: Mapping[str, str]) -> list[str]:
+    """What is typed to train so, after `ganvas`; options that are left empty are not given."""
+    known = {field.name: field for panel in form_panels(model).values() for field in panel}
+    words = ["train", model, *sources]
+    for name, text in options.items():
+        if name not in known:
+            raise UserError(f"{model} has no option {name!r}.{did_you_mean(name, known)}")
+        value = " ".join(str(text).split())
+        if value and known[name].kind == "flag":
+            words.append(known[name].flag if value == "true" else f"--no-{known[name].flag[2:]}")
+        elif value:
+            words.append(f"{known[name].flag}={value.replace(' ', ',') if many(known[name], value) else value}")
+    return words
+
+
+def many(field: FormField, value: str) -> bool:
+    """Whether a text is several numbers of one option."""
+    return field.name == "range" or (" " in value and all(c in "0123456789.,-+e " for c in value))
+
+
+def command_text(words: list[str]) -> str:
+    """The command as people type it."""
+    spelled = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return join(["ganvas", *spelled])
+
+
+def check_command(words: list[str]) -> BoundArguments:
+    """The arguments of the command; UserError, with the command line's own sentence, where it would be refused."""
+    with parsing:
+        try:
+            _, bound = parse_command(words)
+            bound.apply_defaults()
+            values = bound.arguments
+            refuse_unused(values["model"], values["train_config"], values["given"])
+        except Exception as error:
+            raise UserError(explain_error(error)[1]) from error
+    return bound

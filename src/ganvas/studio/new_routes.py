@@ -1,0 +1,153 @@
+"""The page that starts a run: a source and its report, a model, its options, and what it will cost."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from ..data import BUILTIN
+from ..errors import UserError
+from ..inference.schema import parse_model
+from ..io.run_folder import RunFolder
+from ..io.text import format_duration
+from ..models import MODELS
+from ..training.commands import given_options, read_options
+from ..training.run_records import read_config
+from .cards import CARDS
+from .form import check_command, command_text, command_words, form_panels
+from .guard import MAX_UPLOAD
+from .pages import render_page
+from .runs import find_folder, run_folders
+from .settings import Settings, settings_of
+from .sources import allowed_source
+from .trials import measure_cost, report_on
+from .uploads import receive_file, upload_source
+
+router = APIRouter()
+
+
+class Order(BaseModel, extra="forbid"):
+    """What a visitor asks for."""
+
+    model: str = ""
+    sources: list[str] = Field(default=[], max_length=2)
+    options: dict[str, str] = Field(default={}, max_length=200)
+    start_from: str = ""
+    """the run with whose weights to begin"""
+
+
+@router.get("/new")
+def new_run(request: Request, copy: str = "") -> Response:
+    """The page, filled in with the options of the run `copy`."""
+    settings = settings_of(request)
+    start = read_start(settings, copy) if copy else {}
+    cards = [{"name": name, "domains": cls.n_domains, **vars(CARDS[name])} for name, cls in MODELS.items()]
+    runs = sorted(folder.name for folder in run_folders(settings.runs_dir))
+    return render_page(request, "new.html", title="New run", cards=cards, names=list(BUILTIN), start=start, runs=runs)
+
+
+def read_start(settings: Settings, name: str) -> dict[str, Any]:
+    """What a run was asked for: its model, sources, and the options that were given."""
+    folder = find_folder(settings.runs_dir, name)
+    config = read_config(folder)
+    model = parse_model(config, RunFolder(folder).config)
+    options, source = read_options(config, model), config["data"]["source"]
+    given = {name: option_text(options[name]) for name in given_options(config, model, takes_over=False)}
+    return {"model": config["model"], "sources": [source] if isinstance(source, str) else source, "options": given}
+
+
+def option_text(value: Any) -> str:
+    """A value as the form shows it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else "none" if value is None else str(value)
+
+
+@router.get("/new/form/{model}")
+def form(model: str) -> dict[str, Any]:
+    """The fields of a model's options, by panel."""
+    panels = form_panels(model)
+    return {"panels": [{"title": title, "fields": list(map(vars, fields))} for title, fields in panels.items()]}
+
+
+@router.post("/uploads")
+async def upload(request: Request, name: str, upload: str | None = None) -> dict[str, str]:
+    """Take a file; several that belong together name the `upload` that the first one got."""
+    settings = settings_of(request)
+    try:
+        folder = await receive_file(settings.uploads, upload, name, request.stream())
+    except ClientDisconnect as error:
+        raise HTTPException(413, f"{name} did not arrive whole, or is larger than {MAX_UPLOAD // 2**20} MB") from error
+    return {"upload": folder.name, "source": str(upload_source(folder))}
+
+
+@router.post("/new/data")
+def data_report(request: Request, order: Order) -> dict[str, Any]:
+    """The report on the sources, with the options of data that are given, and the address of the contact sheet."""
+    settings = settings_of(request)
+    words = order_words(settings, order.model_copy(update={"model": order.model or "vae"}))
+    names = {field.flag for field in form_panels(words[1])["Data"]}
+    options = [word for word in words if word.split("=")[0].replace("--no-", "--") in names]
+    report = report_on([allowed_source(settings, source) for source in order.sources], options, settings.sheets)
+    return report | {"sheet": report["sheet"] and f"/new/sheets/{report['sheet']}"}
+
+
+@router.get("/new/sheets/{name}")
+def sheet(request: Request, name: str) -> Response:
+    """A contact sheet."""
+    folder = settings_of(request).sheets
+    if name not in ({path.name for path in folder.iterdir()} if folder.is_dir() else ()):
+        raise HTTPException(404, "there is no such contact sheet")
+    return FileResponse(folder / name)
+
+
+def order_words(settings: Settings, order: Order) -> list[str]:
+    """The words of the `train` command that a visitor asks for; UserError where the command line refuses it."""
+    cls = MODELS.get(order.model)
+    sources = [allowed_source(settings, source) for source in order.sources]
+    if cls is None:
+        raise UserError("choose a model")
+    if not sources:
+        raise UserError("choose what to train on")
+    if len(sources) == 2 and cls.n_domains == 1:
+        raise UserError(f"{order.model} learns from one source: leave out the second, or choose a translator")
+    words = command_words(order.model, sources, order.options)
+    if order.start_from:
+        words.append(f"--init-from={find_folder(settings.runs_dir, order.start_from)}")
+    check_command(words)
+    return words
+
+
+@router.post("/new/check")
+def check(request: Request, order: Order) -> dict[str, str]:
+    """The command that does the same, if it would be taken."""
+    return {"command": command_text(order_words(settings_of(request), order))}
+
+
+@router.post("/new/cost")
+def cost(request: Request, order: Order) -> dict[str, Any]:
+    """What the run would take here, by a short trial."""
+    words = order_words(settings_of(request), order)
+    measured = measure_cost(words)
+    config = check_command(words).arguments["train_config"]
+    steps = MODELS[order.model].default_training.steps if "steps" not in order.options else config.steps
+    seconds = measured["start_seconds"] + 1.1 * steps * measured["seconds_per_step"]  # a tenth for checkpoints
+    seconds = config.budget or seconds
+    length = f"about {format_duration(seconds)}" + ("" if config.budget else f" for {steps:,} steps")
+    if config.epochs and not config.budget:
+        length = f"{format_duration(measured['seconds_per_step'] * 1000)} for 1,000 steps"
+    memory = f", {measured['megabytes']:,.0f} MB of memory" if measured["megabytes"] else ""
+    return measured | {"seconds": seconds, "text": length + memory}
+
+
+@router.post("/new/start")
+def start(request: Request, order: Order) -> dict[str, str]:
+    """Start the run as a process of its own; the address of its page."""
+    from . import processes  # type: ignore[attr-defined]
+
+    settings = settings_of(request)
+    name = processes.start(settings, order_words(settings, order)[1:])
+    return {"run": name, "address": f"/runs/{name}"}

@@ -1,0 +1,208 @@
+// A new run: what is chosen is checked by the server as it changes, by the command line's own rules.
+import { ask, element, say } from "./studio.js";
+
+const $ = (selector, parent = document) => parent.querySelector(selector);
+const form = $("#order");
+const start = JSON.parse(form.dataset.start || "{}");
+let options = { ...start.options };
+
+const model = () => $("input[name=model]:checked", form);
+const sources = () => [...form.querySelectorAll(".source:not([hidden]) input:not([type=file])")]
+  .map((input) => input.value.trim()).filter(Boolean);
+const order = () => ({
+  model: model()?.value ?? "", sources: sources(), start_from: $("#start-from").value,
+  options: Object.fromEntries(Object.entries(options).filter(([, value]) => value !== "")),
+});
+
+// ---- the command, and what is wrong with it
+
+let asked = 0;
+async function check() {
+  const mine = ++asked, wanted = order(), ready = Boolean(wanted.model && wanted.sources.length);
+  let problem = "";
+  if (ready) {
+    try {
+      const { command } = await ask("/new/check", wanted);
+      if (mine === asked) $("#command").textContent = command;
+    } catch (error) {
+      problem = error.message;
+    }
+  }
+  if (mine !== asked) return;
+  $("#problem").textContent = problem;
+  $("#start").disabled = $("#cost-button").disabled = !ready || Boolean(problem);
+}
+let timer;
+const checkSoon = () => { clearTimeout(timer); timer = setTimeout(check, 250); };
+
+// ---- sources
+
+for (const fieldset of form.querySelectorAll(".source")) {
+  const text = $("input:not([type=file])", fieldset), files = $("input[type=file]", fieldset), fault = $(".error", fieldset);
+  text.addEventListener("input", checkSoon);
+  files.addEventListener("change", () => send([...files.files], text, fault));
+  fieldset.addEventListener("dragover", (event) => event.preventDefault());
+  fieldset.addEventListener("drop", (event) => {
+    event.preventDefault();
+    send([...event.dataTransfer.files], text, fault);
+  });
+}
+
+async function send(files, text, fault) {
+  fault.hidden = true;
+  let upload = null, source = "";
+  try {
+    for (const [i, file] of files.entries()) {
+      say(`Sending ${i + 1} of ${files.length}: ${file.name}`);
+      const query = new URLSearchParams({ name: file.name, ...(upload ? { upload } : {}) });
+      ({ upload, source } = await ask(`/uploads?${query}`, file));
+    }
+    text.value = source;
+    say("");
+    checkSoon();
+    if (source) await report();
+  } catch (error) {
+    say("");
+    fault.textContent = error.message;
+    fault.hidden = false;
+  }
+}
+
+// ---- the report on the data
+
+$("#report-button").addEventListener("click", report);
+async function report() {
+  const place = $("#report");
+  if (!sources().length) return place.replaceChildren(element("p", { class: "error" }, "Name a source first."));
+  place.replaceChildren(element("p", {}, "Reading the data …"));
+  try {
+    const found = await ask("/new/data", order());
+    const parts = found.A ? [found.A, found.B] : [found];
+    place.replaceChildren(
+      ...(found.sheet ? [element("img", { class: "sheet", src: found.sheet, alt: "A contact sheet of the data" })] : []),
+      ...parts.map(describe), ...(found.warnings ?? []).map((text) => element("p", { class: "advice" }, text)));
+  } catch (error) {
+    place.replaceChildren(element("p", { class: "error" }, error.message));
+  }
+}
+
+function describe(part) {
+  const rows = Object.entries(part).filter(([name, value]) => !["notes", "advice"].includes(name) && hasText(value));
+  return element("div", {},
+    element("table", { class: "facts" }, element("tbody", {},
+      ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, inWords(value)))))),
+    ...(part.advice ?? []).map((text) => element("p", { class: "advice" }, text)),
+    ...(part.notes ?? []).map((text) => element("p", { class: "note" }, text)));
+}
+const hasText = (value) => value !== null && value !== "" && value !== 0 && !(typeof value === "object" && !Object.keys(value).length);
+function inWords(value) {
+  if (typeof value !== "object") return String(value);
+  if (Array.isArray(value)) return value.map(inWords).join("; ");
+  if ("count" in value) return `${value.count}` + (value.first?.length ? ` (${value.first.map((x) => [].concat(x).join(" and ")).join("; ")})` : "");
+  return Object.entries(value).map(([name, x]) => `${name}: ${inWords(x)}`).join(", ");
+}
+
+// ---- the model, and the form of its options
+
+const forms = new Map();
+for (const input of form.querySelectorAll("input[name=model]")) input.addEventListener("change", choose);
+
+async function choose() {
+  const chosen = model();
+  $('.source[data-side="B"]').hidden = chosen.dataset.domains !== "2";
+  try {
+    if (!forms.has(chosen.value)) forms.set(chosen.value, await ask(`/new/form/${chosen.value}`));
+    if (model() === chosen) showForm(forms.get(chosen.value).panels);
+  } catch (error) {
+    $("#options").replaceChildren(element("p", { class: "error" }, error.message));
+  }
+  checkSoon();
+}
+
+function showForm(panels) {
+  const known = new Set(panels.flatMap((panel) => panel.fields.map((field) => field.name)));
+  options = Object.fromEntries(Object.entries(options).filter(([name]) => known.has(name)));
+  $("#options").replaceChildren(...panels.map((panel) => element("details", { open: panel.title === "Model" },
+    element("summary", {}, panel.title), element("div", { class: "fields" }, ...panel.fields.map(showField)))));
+  filter();
+}
+
+function showField(field) {
+  const id = `option-${field.name}`, value = options[field.name] ?? "";
+  const choices = field.kind === "flag" ? [["true", "yes"], ["false", "no"]] : field.choices.map((choice) => [choice, choice]);
+  const changed = (event) => { options[field.name] = event.target.value.trim(); checkSoon(); };
+  const isOpen = field.kind === "text";
+  const input = isOpen
+    ? element("input", { id, value, placeholder: field.default, autocomplete: "off", spellcheck: "false", oninput: changed, list: choices.length ? `${id}-list` : null, "aria-describedby": `${id}-help` })
+    : element("select", { id, onchange: changed, "aria-describedby": `${id}-help` },
+      element("option", { value: "" }, field.default ? `${field.default} (by default)` : "by default"),
+      ...choices.map(([choice, text]) => element("option", { value: choice, selected: choice === value }, text)));
+  return element("div", { class: "field", "data-text": `${field.flag} ${field.name} ${field.help}`.toLowerCase() },
+    element("label", { for: id }, field.flag), input,
+    ...(isOpen && choices.length ? [element("datalist", { id: `${id}-list` }, ...choices.map(([choice]) => element("option", { value: choice })))] : []),
+    element("small", { id: `${id}-help` }, field.help));
+}
+
+$("#find").addEventListener("input", filter);
+function filter() {
+  const wanted = $("#find").value.trim().toLowerCase();
+  for (const field of document.querySelectorAll("#options .field")) field.hidden = !field.dataset.text.includes(wanted);
+  for (const panel of document.querySelectorAll("#options details")) {
+    const shown = panel.querySelectorAll(".field:not([hidden])").length;
+    panel.hidden = !shown;
+    if (wanted) panel.open = true;
+  }
+}
+
+// ---- what it costs, and the start
+
+$("#cost-button").addEventListener("click", async () => {
+  const wanted = order(), place = $("#cost");
+  place.textContent = "Training a few steps …";
+  $("#cost-button").disabled = true;
+  try {
+    const measured = await ask("/new/cost", wanted);
+    place.textContent = `Here: ${measured.text}.`;
+    const card = $(`.cost[data-model="${wanted.model}"]`);
+    card.textContent = `${(measured.seconds_per_step * 1000).toPrecision(2)} ms a step here`;
+  } catch (error) {
+    place.textContent = error.message;
+  }
+  $("#cost-button").disabled = false;
+});
+
+$("#copy").addEventListener("click", async () => {
+  await navigator.clipboard.writeText($("#command").textContent);
+  say("The command is copied.");
+});
+
+$("#start-from").addEventListener("change", checkSoon);
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  $("#start").disabled = true;
+  say("Starting …");
+  try {
+    const { address } = await ask("/new/start", order());
+    location.assign(address);
+  } catch (error) {
+    say("");
+    $("#problem").textContent = error.message;
+    $("#start").disabled = false;
+  }
+});
+
+// ---- as another run was, and equations
+
+(start.sources ?? []).forEach((source, i) => { $(`#source-${"AB"[i]}`).value = source; });
+const first = start.model && $(`input[name=model][value="${CSS.escape(start.model)}"]`);
+if (first) {
+  first.checked = true;
+  choose();
+}
+addEventListener("load", () => {
+  for (const place of document.querySelectorAll("[data-tex]")) {
+    katex.render(place.dataset.tex, place, { throwOnError: false, output: "html" });
+    place.setAttribute("role", "img");
+    place.setAttribute("aria-label", place.dataset.tex);
+  }
+});
