@@ -132,6 +132,18 @@ def lock_owner(folder: Path) -> int | None:
     return int(text) if is_alive(int(text)) else None
 
 
+def is_locked(path: Path) -> bool:
+    """Whether an open file of this path is locked, alone or with others; False where files have no such locks."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        lock_file(descriptor)
+    except OSError as error:
+        return error.errno not in UNSUPPORTED_ERRNOS
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def is_alive(process: int) -> bool:
     """Whether there is a process of this number."""
     if os.name == "nt":  # where `os.kill` would end it
