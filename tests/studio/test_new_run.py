@@ -19,7 +19,7 @@ import ganvas
 from ganvas.cli.app import parse_command
 from ganvas.errors import UserError
 from ganvas.models import MODELS
-from ganvas.studio import guard, trials, uploads
+from ganvas.studio import guard, processes, trials, uploads
 from ganvas.studio.app import make_app
 from ganvas.studio.cards import CARDS
 from ganvas.studio.form import check_command, command_text, command_words, form_panels
@@ -200,7 +200,6 @@ def test_a_copy_of_a_run(client: TestClient, data: str, tmp_path: Path) -> None:
 
 
 def test_the_page_starts_a_run(client: TestClient, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    processes = pytest.importorskip("ganvas.studio.processes")
     started = list[list[str]]()
     monkeypatch.setattr(processes, "start", lambda settings, words: started.append(words) or "name")
     answer = client.post("/new/start", json={"model": "gan", "sources": [data], "options": {"steps": "5"}})

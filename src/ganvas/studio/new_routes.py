@@ -16,6 +16,7 @@ from ..io.text import format_duration
 from ..models import MODELS
 from ..training.commands import given_options, read_options
 from ..training.run_records import read_config
+from . import processes
 from .cards import CARDS
 from .form import check_command, command_text, command_words, form_panels
 from .guard import MAX_UPLOAD
@@ -146,8 +147,6 @@ def cost(request: Request, order: Order) -> dict[str, Any]:
 @router.post("/new/start")
 def start(request: Request, order: Order) -> dict[str, str]:
     """Start the run as a process of its own; the address of its page."""
-    from . import processes  # type: ignore[attr-defined]
-
     settings = settings_of(request)
     name = processes.start(settings, order_words(settings, order)[1:])
     return {"run": name, "address": f"/runs/{name}"}

@@ -23,7 +23,7 @@ from ..io.run_folder import RunFolder
 from ..training.run_records import find_group
 
 if TYPE_CHECKING:
-    from .app import Settings
+    from .settings import Settings
 
 TAIL = 2**14
 """bytes at the beginning or the end of what a process said that are read"""
