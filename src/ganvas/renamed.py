@@ -94,6 +94,8 @@ def with_new_names(values: Mapping[str, object], cls: type) -> dict[str, object]
     if renamed.get("geco") is not None and (renamed.get("sigma"), renamed.get("beta")) == (0.4, 1.0):
         # files of before have the defaults of what goes without geco only
         renamed |= {"sigma": None, "beta": None}
+    if renamed.get("net") == "auto" and getattr(cls, "net", None) == "mlp":
+        renamed["net"] = "mlp"  # files of a gan on vectors, when it had convolutions for images
     return renamed
 
 

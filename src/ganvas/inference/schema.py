@@ -100,7 +100,7 @@ class CheckpointHeader(Schema):
     step: Count
     position: Count
     optimizers: dict[str, OptimizerState]
-    pending_terms: dict[str, list[float]]
+    pending_terms: dict[str, list[float]] = {}
     selection: SelectionState | None = None
     premultiplied: list[bool] | None = None
     dtypes: Dtypes | None = None
@@ -224,6 +224,9 @@ def parse_weights(header: dict[str, Any], file: Path) -> Model:
         raise UserError(f"{file} holds no model's weights: give a run folder, or its {WEIGHTS_FILE}")
     check_format(header, DEEP_FORMAT_VERSION, file)
     parse(WeightsHeader, header, header, file)
+    if header["model"] == "gan" and header["fields"].get("net") in ("auto", "conv") and len(header["shape"]) > 1:
+        why = "gan had convolutions when it was written, as dcgan has now"
+        raise InvalidFileError(f"{file} is too old for this version: {why}; train one: ganvas train dcgan DATA")
     return parse_model(header, file)
 
 

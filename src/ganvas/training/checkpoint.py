@@ -170,7 +170,7 @@ def restore(state: TrainState, path: Path, model: Model) -> dict[str, Any]:
         state.step, state.position = header["step"], header["position"]
         for name in SELECTION_FIELDS:
             setattr(state, name, (header.get("selection") or {}).get(name, getattr(state, name)))
-        state.meter.values, state.rollbacks = header["pending_terms"], header.get("rollbacks", 0)
+        state.meter.values, state.rollbacks = header.get("pending_terms", {}), header.get("rollbacks", 0)
         state.meter.skipped, state.meter.skipped_in_row = header.get("skipped", []), header.get("skipped_in_row", 0)
         return header
     except (KeyError, RuntimeError, ValueError, AttributeError) as error:
