@@ -15,11 +15,12 @@ import torch
 from jaxtyping import Float, Int64
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from typing_extensions import TypeVar
 
 from .config import TrainConfig
 from .fields import STRICT, Fraction, Positive, ValidatedMeta
+from .optimizers import Adam
 from .rules import Rule, general_rules
 
 if TYPE_CHECKING:

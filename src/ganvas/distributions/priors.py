@@ -22,10 +22,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import one_hot, relu
-from torch.optim import Adam
 
 from ..errors import InvalidFileError, UserError, did_you_mean
 from ..io.text import format_number
+from ..optimizers import Adam
 from ..randomness import make_generator
 from .posteriors import normal_log_prob
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torch.optim import Adam
 
 from ..data import DataOptions, Dataset, Source
 from ..distributions.priors import BEST
@@ -27,6 +26,7 @@ from ..model import EncoderModel, GenerativeModel, TranslationModel, model_name,
 from ..models._gan import Adversarial
 from ..models._translator import OTHER_DOMAIN
 from ..models._variational import LikelihoodModel
+from ..optimizers import Adam
 from ..randomness import make_generator
 from .bounds import elbo_terms, importance_weighted_bound
 from .loading import check_domain, check_whole, load_domain, load_preprocessed

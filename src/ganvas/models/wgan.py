@@ -12,13 +12,14 @@ from collections.abc import Hashable
 from typing import ClassVar
 
 from torch import nn
-from torch.optim import Optimizer, RMSprop
+from torch.optim import Optimizer
 
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Count, Fraction, Positive
 from ..model import Batches, Moves, minimize
 from ..objectives.adversarial import generator_loss
+from ..optimizers import RMSprop
 from ._gan import Adversarial, clip_weights
 
 WARMUP_STEPS, WARMUP_INTERVAL = 25, 500

@@ -69,8 +69,8 @@ class Resample(nn.Module):
     def __init__(self, small: Shape, large: Shape, *, up: bool) -> None:
         super().__init__()
         h, w = (n != m for n, m in zip(small[1:], large[1:], strict=True))
-        rows, columns = (torch.tensor([1.0, 3.0, 3.0, 1.0] if halved else [8.0]) / 8 for halved in (h, w))
-        self.register_buffer("kernel", rows[:, None] * columns)
+        rows, columns = ([0.125, 0.375, 0.375, 0.125] if halved else [1.0] for halved in (h, w))
+        self.register_buffer("kernel", torch.tensor([[row * column for column in columns] for row in rows]))
         self.stride: Size = (1 + h, 1 + w)
         self.padding: Size = (int(h), int(w))
         self.remainder: Size | None = (large[1] % (1 + h), large[2] % (1 + w)) if up else None
@@ -93,7 +93,7 @@ class Basis(nn.Module):
     def __init__(self, dim: int, shape: Shape) -> None:
         super().__init__()
         self.linear: nn.Linear = nn.Linear(dim, shape[0], bias=False)
-        self.maps: nn.Parameter = nn.Parameter(torch.randn(shape))
+        self.maps: nn.Parameter = nn.Parameter(nn.init.normal_(torch.empty(shape)))
 
     def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
         scales: Tensor = self.linear(z)
