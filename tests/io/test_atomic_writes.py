@@ -33,6 +33,8 @@ BYTES, WORDS = (
 )
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CPU = torch.device("cpu")
+FSYNC = os.fsync
+"""the real one: none of a test is"""
 OPTIONS: dict[str, Any] = {"batch_size": 8, "steps": 2, "checkpoint_every": 2, "quiet": True, "seed": 3}
 
 
@@ -265,14 +267,14 @@ def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folders")
 def test_the_folder_is_on_the_disk_once_a_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder is synced after the rename; a file system that cannot is no error, a disk that fails is one."""
-    synced, failures, real = list[tuple[bool, bool]](), [0, errno.EINVAL, errno.EIO], os.fsync
+    synced, failures = list[tuple[bool, bool]](), [0, errno.EINVAL, errno.EIO]
 
     def sync(descriptor: int) -> None:
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         synced.append((is_folder, (tmp_path / "a").exists()))
         if is_folder and (number := failures.pop(0)):
             raise OSError(number, os.strerror(number))
-        real(descriptor)
+        FSYNC(descriptor)
 
     monkeypatch.setattr(atomic.os, "fsync", sync)
     for _ in range(2):
