@@ -24,6 +24,7 @@ from ganvas.viz.images import preview
 from tests.support.browser import browser, open_page  # noqa: F401  fixtures
 from tests.support.data import folder, image_collection  # noqa: F401  a fixture
 from tests.support.float64 import float64_training  # noqa: F401  a fixture
+from tests.support.rank_commands import ranks  # noqa: F401  a fixture
 
 torch.set_num_threads(1)
 settings.register_profile(

@@ -12,21 +12,28 @@ from safetensors.torch import load_file
 import ganvas
 from ganvas.errors import UserError
 from ganvas.io.safetensors import read_header, read_safetensors
+from tests.support.cli import said
 from tests.support.data import write_folder
+from tests.support.rank_commands import Ranks
 from tests.support.ranks import GANVAS, run
 
 TRAIN = ["train", "dcgan", "--net", "conv", "--width", "4", "--latent", "3", "--r1", "1", "--batch-size", "2"]
-TRAIN += ["--checkpoint-every", "4", "--quiet", "--devices", "2", "--fsdp"]
+TRAIN += ["--checkpoint-every", "4", "--quiet", "--fsdp"]
+
+
+def by_both(ranks: Ranks, *words: str) -> None:
+    for answer in ranks.run(*words):
+        assert answer.code == 0, answer.errors
 
 
 @pytest.fixture(scope="module")
-def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of runs: straight, of 8 steps by two ranks, and half, which two ranks have stopped after 4."""
+def sharded(ranks: Ranks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs: straight, of 8 steps by two ranks, and half, which a command's own ranks stopped after 4."""
     root = tmp_path_factory.mktemp("sharded")
-    data = str(write_folder(root / "images"))
-    for name, steps in (("straight", "8"), ("half", "4")):
-        done = run([*GANVAS, *TRAIN, data, "--steps", steps, "--folder", str(root / name)])
-        assert done.returncode == 0, done.stderr
+    train = [*TRAIN, str(write_folder(root / "images")), "--steps"]
+    done = run([*GANVAS, *train, "4", "--folder", str(root / "half"), "--devices", "2"])
+    assert done.returncode == 0, done.stderr
+    by_both(ranks, *train, "8", "--folder", str(root / "straight"))
     return root
 
 
@@ -43,12 +50,11 @@ def shards(folder: Path) -> Path:
     return path
 
 
-def test_a_sharded_run_goes_on_to_the_same_bits(sharded: Path) -> None:
+def test_a_sharded_run_goes_on_to_the_same_bits(ranks: Ranks, sharded: Path) -> None:
     half, straight = sharded / "half", sharded / "straight"
     (half / "shards-0000008").mkdir()  # what a rank that was killed while it saved has left
     (half / "shards-0000008" / "shard-00001-model-00001-of-00001.safetensors").write_bytes(b"half of it")
-    done = run([*GANVAS, "resume", str(half), "--steps", "8", "--quiet", "--devices", "2"])
-    assert done.returncode == 0, done.stderr
+    by_both(ranks, "resume", str(half), "--steps", "8", "--quiet")
     for name in ("weights.safetensors", "last.safetensors", "previews/0000008.png"):
         assert (half / name).read_bytes() == (straight / name).read_bytes(), name
     (header, tensors), (old_header, old_tensors) = (read_safetensors(r / "state.ckpt") for r in (half, straight))
@@ -64,13 +70,12 @@ def test_a_sharded_run_goes_on_to_the_same_bits(sharded: Path) -> None:
     assert max(sizes) < 0.55 * sum(sizes)
 
 
-def test_the_weights_of_a_sharded_run_sample_anywhere(sharded: Path) -> None:
-    done = run([*GANVAS, "sample", str(sharded / "straight"), "--n", "4", "--out", "samples.png"])
-    assert done.returncode == 0, done.stderr
+def test_the_weights_of_a_sharded_run_sample_anywhere(sharded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "sample", str(sharded / "straight"), "--n", "4", "--out", "samples.png")
     assert Path("samples.png").exists()
 
 
-def test_one_process_goes_on_with_a_sharded_run_and_two_after_it(copy: Path) -> None:
+def test_one_process_goes_on_with_a_sharded_run_and_two_after_it(ranks: Ranks, copy: Path) -> None:
     before = load_file(copy / "weights.safetensors")
     ganvas.resume(copy, steps=9, batch_size=4, quiet=True)
     assert not list(copy.glob("shards-*"))
@@ -78,8 +83,7 @@ def test_one_process_goes_on_with_a_sharded_run_and_two_after_it(copy: Path) -> 
     assert header["step"] == 9
     assert {f"ema/{name}" for name in before if not name.startswith(("prior/", "scaling"))} <= tensors.keys()
     (copy / "weights.safetensors").unlink()
-    done = run([*GANVAS, "resume", str(copy), "--steps", "10", "--quiet", "--devices", "2"])
-    assert done.returncode == 0, done.stderr
+    by_both(ranks, "resume", str(copy), "--steps", "10", "--quiet")
     assert (copy / "weights.safetensors").exists()
     assert shards(copy).name == "shards-0000010"
     assert not any(name.startswith("optimizer") and name.endswith("exp_avg") for name in load_file(copy / "state.ckpt"))

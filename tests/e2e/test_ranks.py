@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,14 +27,6 @@ SECONDS = 250
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 POOLED = ["--width", "4", "--blocks", "1", "--pool-size", "6", "--lr-decay", "0", "--batch-size", "2", "--quiet"]
 SMALL = ["--width", "4", "--latent", "3", "--batch-size", "2", "--checkpoint-every", "20", "--quiet"]
-
-
-@pytest.fixture(scope="module")
-def ranks() -> Iterator[Ranks]:
-    """Two ranks, which are joined once for all tests here."""
-    two = Ranks()
-    yield two
-    two.close()
 
 
 def start(words: list[str]) -> subprocess.Popen[str]:

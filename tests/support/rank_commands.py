@@ -65,6 +65,14 @@ class Ranks:
             process.communicate()
 
 
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Ranks]:
+    """Two ranks, which are joined once for all tests."""
+    two = Ranks()
+    yield two
+    two.close()
+
+
 def main() -> None:
     from ganvas.cli.app import main as ganvas
 
