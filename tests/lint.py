@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1405,
-    "cli": 2330,
+    "cli": 2332,
     "data": 7100,
     "diagnostics": 232,
     "distributions": 900,
@@ -26,6 +26,7 @@ CEILINGS = {
     "explore": 390,
     "inference": 1820,
     "io": 750,
+    "lecture": 1600,
     "metrics": 2248,
     "models": 3105,
     "nn": 1210,

@@ -56,6 +56,7 @@ COMMANDS = {
     "bench": ("bench:bench_app", "Measure how fast models train here, and how fast they could."),
     "studio": ("ganvas.studio.command:studio", "Start, watch and explore runs on a web page."),
     "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
+    "lecture": ("lecture:lecture", "Show the lecture as pages that run, from recorded training."),
 }
 for _name, (_function, _summary) in COMMANDS.items():  # imported when used: --help does not wait for torch
     app.command(_function if "." in _function else f"ganvas.cli.{_function}", name=_name, help=_summary)

@@ -1,0 +1,78 @@
+"""Runs of which a lecture records more than their log: the same steps as those of `ganvas.train`, on the CPU."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config import TrainConfig
+from ..data import Data, load_all
+from ..fields import format_option
+from ..model import Model, to_dict
+from ..training.commands import command_name
+from ..training.defaults import choose_defaults
+from ..training.loop import TrainState, ensure_scaling, initialize_state, prepare_data, train
+from ..training.run import check_sources, fit_to_data, split_options
+
+
+@dataclass
+class LectureRun:
+    """A run that is not written to a folder: who drives it looks at its state between any two steps."""
+
+    model: Model
+    data: Data
+    """as the model learns them"""
+    config: TrainConfig
+    state: TrainState
+    command: str
+    """`ganvas train ...` of the same run"""
+
+    def steps(self) -> Iterator[int]:
+        """Train to the last step; yields the number of steps done after each.  Call it once."""
+        return train(self.model, self.data, self.config, self.state)
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Examples as the model sees them: vectors are standardised."""
+        return ensure_scaling(self.state, self.model, self.data)[0](x)
+
+    def unscale(self, u: Tensor) -> Tensor:
+        """What the model returns as examples."""
+        return ensure_scaling(self.state, self.model, self.data)[0].inverse(u)
+
+    def losses(self) -> dict[str, float]:
+        """The mean of each loss term since the last call, by the names that log.jsonl has."""
+        return self.state.meter.pop_means()
+
+
+def open_run(model: Model, data: Any, *, source: str | None = None, **options: Any) -> LectureRun:
+    """A run of `model` on `data` before its first step; `options` are those of `ganvas.train`.
+
+    Its steps are bit for bit those of `ganvas.train` with the same arguments and device="cpu".  `source` is what the
+    command calls the data, where these are no names of sources.  Raises UserError as `train` does.
+    """
+    data = check_sources(model, data)
+    raw_data = load_all(data, split_options(options, model)[1])
+    model, defaults = choose_defaults(model, raw_data, options)
+    config, _ = split_options(options | {"device": "cpu"}, model, defaults.training)
+    training_data = prepare_data(model, raw_data)
+    config = fit_to_data(config, model, raw_data, training_data, "batch_size" in options)
+    state = initialize_state(
+        model, training_data.shape, config.seed, torch.device("cpu"), len(training_data.classes)
+    )  # fmt: skip
+    names = [source] if source is not None else list(data) if isinstance(data, tuple) else [data]
+    command = train_command(model, names, options)
+    return LectureRun(model, training_data, config, state, command)
+
+
+def train_command(model: Model, sources: list[Any], options: dict[str, Any]) -> str:
+    """The command that trains a model on sources with these options: those that differ from what it has by itself."""
+    assert all(isinstance(source, str | Path) for source in sources), "arrays have no name: give `source`"
+    given = {name: value for name, value in to_dict(model).items() if name in model.given}
+    defaults = to_dict(type(model)())
+    changed = [item for item in given.items() if item[1] != defaults[item[0]]]
+    words = ["ganvas", "train", command_name(type(model)) or "", *(quote(str(source)) for source in sources)]
+    return " ".join([*words, *map(format_option, [*changed, *options.items()])])
