@@ -115,9 +115,9 @@ def test_an_order_is_checked(client: TestClient, data: str) -> None:
         ({"sources": ["/etc"]}, "/etc is outside of the studio's data"),
         ({"start_from": "../x"}, "there is no run '../x'"),
     ]:
-        answer = client.post("/new/check", json=order | change)
-        assert answer.status_code == 422
-        assert answer.json()["error"].startswith(sentence)
+        assert client.post("/new/check", json=order | change).json()["problem"].startswith(sentence)
+        answer = client.post("/new/start", json=order | change)
+        assert (answer.status_code, answer.json()["error"].startswith(sentence)) == (422, True)
 
 
 @given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(["..", "/", "a", "etc", "~", "\0"])).map("".join)))

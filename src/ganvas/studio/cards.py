@@ -51,7 +51,7 @@ CARDS = {
         "For the cleanest outlines, and for points in the plane; steps cost more.",
     ),
     "cyclegan": Card(
-        "CycleGAN", r"\mathcal{L}_{GAN}(G) + \mathcal{L}_{GAN}(F) + 10\, (\|F(G(x)) - x\|_1 + \|G(F(y)) - y\|_1)",
+        "CycleGAN", r"\mathcal{L}_{GAN}(G) + \mathcal{L}_{GAN}(F) + 10\, \|F(G(x)) - x\|_1 + 10\, \|G(F(y)) - y\|_1",
         "To translate between two kinds of images without pairs.",
     ),
     "discogan": Card(

@@ -124,8 +124,11 @@ def order_words(settings: Settings, order: Order) -> list[str]:
 
 @router.post("/new/check")
 def check(request: Request, order: Order) -> dict[str, str]:
-    """The command that does the same, if it would be taken."""
-    return {"command": command_text(order_words(settings_of(request), order))}
+    """The command that does the same, or what is wrong with it."""
+    try:
+        return {"command": command_text(order_words(settings_of(request), order)), "problem": ""}
+    except UserError as error:
+        return {"command": "", "problem": str(error)}
 
 
 @router.post("/new/cost")

@@ -22,8 +22,9 @@ async function check() {
   let problem = "";
   if (ready) {
     try {
-      const { command } = await ask("/new/check", wanted);
-      if (mine === asked) $("#command").textContent = command;
+      const checked = await ask("/new/check", wanted);
+      ({ problem } = checked);
+      if (mine === asked && checked.command) $("#command").textContent = checked.command;
     } catch (error) {
       problem = error.message;
     }
@@ -87,7 +88,7 @@ async function report() {
 }
 
 function describe(part) {
-  const rows = Object.entries(part).filter(([name, value]) => !["notes", "advice"].includes(name) && hasText(value));
+  const rows = Object.entries(part).filter(([name, value]) => !["notes", "advice", "sheet", "contact sheet", "page"].includes(name) && hasText(value));
   return element("div", {},
     element("table", { class: "facts" }, element("tbody", {},
       ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, inWords(value)))))),
@@ -104,6 +105,8 @@ function inWords(value) {
 
 // ---- the model, and the form of its options
 
+const USUAL = ["steps", "budget", "batch_size", "lr", "latent", "width", "size", "classes", "seed"];
+const OF = { Model: "the model", Training: "training", Data: "the data" };
 const forms = new Map();
 for (const input of form.querySelectorAll("input[name=model]")) input.addEventListener("change", choose);
 
@@ -122,7 +125,11 @@ async function choose() {
 function showForm(panels) {
   const known = new Set(panels.flatMap((panel) => panel.fields.map((field) => field.name)));
   options = Object.fromEntries(Object.entries(options).filter(([name]) => known.has(name)));
-  $("#options").replaceChildren(...panels.map((panel) => element("details", { open: panel.title === "Model" },
+  const isUsual = (field) => USUAL.includes(field.name);
+  const usual = { title: "Usual options", fields: panels.flatMap((panel) => panel.fields.filter(isUsual)) };
+  usual.fields.sort((a, b) => USUAL.indexOf(a.name) - USUAL.indexOf(b.name));
+  const rest = panels.map(({ title, fields }) => ({ title: `More of ${OF[title]}`, fields: fields.filter((field) => !isUsual(field)) }));
+  $("#options").replaceChildren(...[usual, ...rest].map((panel) => element("details", { open: panel === usual },
     element("summary", {}, panel.title), element("div", { class: "fields" }, ...panel.fields.map(showField)))));
   filter();
 }

@@ -1,0 +1,101 @@
+"""The studio in a browser, with a server and runs of its own."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from PIL import Image
+
+from tests.support.browser import NARROW, WIDE, OpenPage, accessibility_faults, overflows
+
+pytest.importorskip("fastapi")
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a studio over an empty folder of runs."""
+    place = tmp_path_factory.mktemp("studio")
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        port = opened.getsockname()[1]
+    command = [sys.executable, "-m", "ganvas", "studio", "--port", str(port)]
+    with subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE) as process:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            try:
+                with urlopen(address + "/static/studio.css"):
+                    break
+            except URLError:
+                assert process.poll() is None
+                time.sleep(0.1)
+        yield address
+        process.terminate()
+
+
+def fill(page: Any, **options: str) -> None:
+    """Give options their values in the form."""
+    for name, value in options.items():
+        page.fill(f"#option-{name}", value)
+
+
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_a_new_run_can_be_ordered(studio: str, open_page: OpenPage, viewport: dict[str, int]) -> None:
+    page = open_page(f"{studio}/new", viewport)
+    assert page.is_disabled("#start")
+    page.fill("#source-A", "emoji")
+    page.check("input[value=vae]")
+    fill(page, latent="-3")
+    page.wait_for_selector("#problem:not(:empty)")
+    assert page.text_content("#problem") == "--latent must be greater than 0, not '-3'"
+    fill(page, latent="4", width="4", steps="5")
+    page.wait_for_selector("#start:enabled")
+    assert page.text_content("#command") == "ganvas train vae emoji --latent 4 --width 4 --steps 5"
+    page.fill("#find", "seed")
+    assert page.is_visible("#option-seed")
+    assert page.is_hidden("#option-steps")
+    assert not overflows(page)
+    assert accessibility_faults(page) == []
+
+
+def test_a_translator_takes_two_sources(studio: str, open_page: OpenPage) -> None:
+    page = open_page(f"{studio}/new")
+    assert page.is_hidden("#source-B")
+    page.check("input[value=cyclegan]")
+    page.fill("#source-A", "emoji")
+    page.fill("#source-B", "emoji-flat")
+    page.wait_for_selector("#start:enabled")
+    assert page.text_content("#command") == "ganvas train cyclegan emoji emoji-flat"
+
+
+def test_pictures_are_sent_and_a_run_begins(studio: str, open_page: OpenPage, tmp_path: Path) -> None:
+    for i in range(12):
+        Image.new("RGB", (8, 8), (20 * i, 0, 100)).save(tmp_path / f"{i}.png")
+    page = open_page(f"{studio}/new")
+    (tmp_path / "notes.exe").write_bytes(b"no image")
+    page.set_input_files("#files-A", tmp_path / "notes.exe")
+    page.wait_for_selector(".source .error:not([hidden])")
+    assert "send images" in page.text_content(".source .error")
+    open_page.faults.clear()  # type: ignore[attr-defined]  # what the browser says of the refusal
+    page.set_input_files("#files-A", sorted(tmp_path.glob("*.png")))
+    page.wait_for_selector("#report table", timeout=60_000)
+    assert "3 x 8 x 8" in page.text_content("#report")
+    page.check("input[value=autoencoder]")
+    fill(page, latent="2", width="4", steps="4", batch_size="4")
+    page.wait_for_selector("#start:enabled")
+    page.click("#start")
+    page.wait_for_url("**/runs/*")
+    open_page.faults.clear()  # type: ignore[attr-defined]
+    page.goto(f"{studio}/runs")
+    for _ in range(120):
+        if page.locator(".card img").count():
+            break
+        page.wait_for_timeout(500)
+        page.reload()
+    assert "autoencoder" in page.text_content("#runs")
+    assert accessibility_faults(page) == []
