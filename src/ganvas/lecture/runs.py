@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..data import Data, load_all
+from ..data import load_all
 from ..fields import format_option
 from ..model import Model, to_dict
 from ..training.commands import command_name
@@ -23,9 +23,9 @@ from ..training.run import check_sources, fit_to_data, split_options
 class LectureRun:
     """A run that is not written to a folder: who drives it looks at its state between any two steps."""
 
-    model: Model
-    data: Data
-    """as the model learns them"""
+    model: Any
+    data: Any
+    """a Dataset, or a DomainPair, as the model learns it"""
     config: TrainConfig
     state: TrainState
     command: str

@@ -13,7 +13,8 @@ const draw = (() => {
 
   /** A cleared canvas for a width/height ratio, in pixels of CSS: its context, its width and its height. */
   function open(canvas, ratio) {
-    const width = canvas.clientWidth || 300, height = Math.round(width / ratio), dense = devicePixelRatio || 1;
+    const width = canvas.clientWidth || 300, dense = devicePixelRatio || 1;
+    const height = Math.round(width / (width < 500 ? Math.min(ratio, 1.6) : ratio)); // on a phone none is flat
     canvas.width = Math.round(width * dense);
     canvas.height = Math.round(height * dense);
     canvas.style.height = `${height}px`;
@@ -26,9 +27,10 @@ const draw = (() => {
 
   /**
    * A part of the plane on a canvas: box = [left, right, bottom, top].  Returns functions that draw in its units;
-   * axes are drawn where `axes` names them, as ["x", "density"], and then around the box there is room for numbers.
+   * axes are drawn where `axes` names them, as ["x", "density"], and then around the box there is room for numbers;
+   * xTicks = [[x, text], ...] stand in place of round numbers.
    */
-  function plane(canvas, box, { ratio = 1, axes = null, logY = false } = {}) {
+  function plane(canvas, box, { ratio = 1, axes = null, logY = false, xTicks = null } = {}) {
     const { context, width, height } = open(canvas, ratio);
     const pad = axes ? { left: 46, right: 10, top: 10, bottom: 38 } : { left: 0, right: 0, top: 0, bottom: 0 };
     const [left, right, bottom, top] = logY ? [box[0], box[1], Math.log10(box[2]), Math.log10(box[3])] : box;
@@ -129,18 +131,18 @@ const draw = (() => {
       context.fillText(text, x(u) + dx, y(v) + dy);
     };
 
-    if (axes) drawAxes(self, { left, right, bottom, top, pad, axes, logY });
+    if (axes) drawAxes(self, { left, right, bottom, top, pad, axes, logY, xTicks });
     return self;
   }
 
   /** The frame of a plane, its ticks, and what its axes are. */
-  function drawAxes({ context, width, height, x, y }, { left, right, bottom, top, pad, axes, logY }) {
+  function drawAxes({ context, width, height, x, y }, { left, right, bottom, top, pad, axes, logY, xTicks }) {
     context.strokeStyle = colour("line");
     context.lineWidth = 1;
     context.fillStyle = colour("soft");
     context.textAlign = "center";
-    for (const tick of ticks(left, right, width / 90)) {
-      context.fillText(label(tick), x(tick), height - pad.bottom + 16);
+    for (const [tick, text] of xTicks ?? ticks(left, right, width / 90).map((tick) => [tick, label(tick)])) {
+      context.fillText(text, x(tick), height - pad.bottom + 16);
     }
     context.textAlign = "right";
     for (const tick of logY ? ticks(bottom, top, height / 50).filter(Number.isInteger) : ticks(bottom, top, height / 50)) {
@@ -219,7 +221,7 @@ const draw = (() => {
       const box = canvas.getBoundingClientRect();
       return [event.clientX - box.left, event.clientY - box.top];
     };
-    canvas.style.touchAction = "none";
+    canvas.style.touchAction = "pan-y";
     canvas.addEventListener("pointerdown", (event) => {
       const [px, py] = place(event), far = handles().map(([x, y]) => Math.hypot(x - px, y - py));
       held = far.indexOf(Math.min(...far));

@@ -4,6 +4,7 @@ const lecture = (() => {
   const page = JSON.parse(document.getElementById("data").textContent);
   const recordings = page.recordings.map(unpackAll);
   const listeners = [];
+  let takeNew = select;
   let current = recordings[0];
 
   // ---- recordings ----------------------------------------------------------------------------------------------
@@ -53,6 +54,11 @@ const lecture = (() => {
     makeChoices();
     showCommand(recording.command);
     listeners.forEach((listener) => listener(recording));
+  }
+
+  /** Call listener(recording) with each run that a reader has asked for, in place of `select`. */
+  function whenRecorded(listener) {
+    takeNew = listener;
   }
 
   /** The values that a parameter has among the recordings, in order. */
@@ -130,7 +136,7 @@ const lecture = (() => {
       try {
         const recording = { title: "Your own run", ...(await record(parameters)) };
         recordings.push(recording);
-        select(recording);
+        takeNew(recording);
         status.textContent = "Done: the page shows your run.";
       } catch (error) {
         status.textContent = error.message;
@@ -196,5 +202,5 @@ const lecture = (() => {
   makeLiveForm();
   document.getElementById("question").addEventListener("change", answerQuestion);
   document.getElementById("copy").addEventListener("click", copyCommand);
-  return { recordings, choose, select, row, record, element, format, showCommand, typeset, isStill, isLive: page.live };
+  return { recordings, choose, select, whenRecorded, row, record, element, format, showCommand, typeset, isStill, isLive: page.live };
 })();
