@@ -17,8 +17,12 @@ import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from ganvas.config import TrainConfig
 from ganvas.data import Dataset, from_array
-from ganvas.training import fit
+from ganvas.io.run_folder import RunFolder
+from ganvas.training import fit, rollback
+from ganvas.training.distributed import is_main
+from ganvas.training.report import write_end_report
 from ganvas.viz.curves import draw_curves
 from ganvas.viz.images import preview
 from tests.support.browser import browser, open_page  # noqa: F401  fixtures
@@ -70,10 +74,17 @@ def types_unchecked() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def blank_plots() -> Iterator[None]:
-    """Curves, and previews of vectors, are blank: drawing them takes most of a small run's time."""
+    """Curves, previews of vectors and a run's page are blank: making them takes most of a small run's time."""
+
+    def write_blank_page(run: Path, config: TrainConfig, bar: object) -> None:
+        if config.report == "on" and is_main():
+            RunFolder(run).report.write_text("<html></html>")
+
     blank = Image.new("RGB", (2, 2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "draw_curves", lambda lines: blank)
+        for module in (fit, rollback):
+            patch.setattr(module, "write_end_report", write_blank_page)
         patch.setattr(fit, "preview", lambda rows, *how: blank if rows.ndim == 3 else preview(rows, *how))
         yield
 
@@ -84,6 +95,13 @@ def unsynced() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture
+def real_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs leave their real page in place of a blank one."""
+    for module in (fit, rollback):
+        monkeypatch.setattr(module, "write_end_report", write_end_report)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1405,
-    "cli": 2332,
+    "cli": 2400,
     "data": 7100,
     "diagnostics": 232,
     "distributions": 900,
@@ -32,8 +32,8 @@ CEILINGS = {
     "nn": 1210,
     "objectives": 345,
     "studio": 2600,
-    "training": 5530,
-    "viz": 895,
+    "training": 5860,
+    "viz": 1020,
 }
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")

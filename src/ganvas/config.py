@@ -54,6 +54,8 @@ class TrainConfig(metaclass=ValidatedMeta):
     """run training steps as CUDA graphs; auto does on a GPU, unless networks of your own take part"""
     fsdp: bool = False
     """shard weights, gradients, optimizer states and averages over the ranks, for networks larger than one device"""
+    report: Literal["on", "off"] = "on"
+    """write report.html, a page on the run, into its folder when it ends"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to compute; auto is CUDA, then MPS, then the CPU"""
 

@@ -38,7 +38,7 @@ def test_from_two_folders_to_translations(
     assert Path(run).name.endswith(f"-{model}-photos-sketches")
     files = sorted(p.relative_to(run).as_posix() for p in Path(run).rglob("*") if p.is_file())
     previews = [f"previews/{step:07d}.png" for step in (0, 2, 4)]
-    rest = ["state.ckpt", "training.webp", "weights.safetensors"]
+    rest = ["report.html", "state.ckpt", "training.webp", "weights.safetensors"]
     assert files == ["config.json", "curves.png", "log.jsonl", *previews, *rest]
     config = json.loads(Path(run, "config.json").read_text())
     assert config["data"]["source"] == list(domains)

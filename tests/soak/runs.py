@@ -24,7 +24,7 @@ STEPS = 6
 OPTIONS: dict[str, Any] = {"batch_size": 4, "steps": STEPS, "checkpoint_every": 2, "device": "cpu", "seed": 3}
 CLOCK = ("created_at", "seconds")
 """what the clock says in config.json and in a line of the log, or in its part `samples`"""
-PICTURES = ("curves.png", "training.webp")
+PICTURES = ("curves.png", "training.webp", "report.html")
 """files that show the log's seconds, or every preview: these are compared themselves"""
 MOST_KILLS_OF_A_RUN = 3
 

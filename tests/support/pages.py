@@ -15,11 +15,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         if tag == "img":
             self.images.append(dict(attributes)["src"] or "")
-        if tag not in ("img", "meta"):
+        if tag not in ("img", "meta", "source"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        assert tag in ("line", "polyline")
+        assert tag in ("line", "polyline", "circle")
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag

@@ -20,6 +20,7 @@ LOST = {
     "last.safetensors": "nothing that weights.safetensors and the state lack",
     "curves.png": "the picture",
     "training.webp": "the animation of the previews",
+    "report.html": "the page",
     "previews/0000002.png": "the picture",
 }
 OPTIONS: dict[str, Any] = {"steps": 4, "checkpoint_every": 2, "batch_size": 8, "quiet": True}
@@ -75,14 +76,14 @@ def test_a_bit_anywhere_in_weights_and_state_is_found(run: Path) -> None:
 
 
 def test_the_command_says_what_to_do(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(capsys, "doctor", "run").endswith("\nall 10 files are whole")
+    assert said(capsys, "doctor", "run").endswith("\nall 11 files are whole")
     for name in ("notes.txt", ".state.ckpt.17.tmp", "shards-0000002/a.safetensors"):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("mine")
     before = contents(run)
     lines = said(capsys, "doctor", "run").splitlines()
     assert lines[-3:] == [
-        "all 10 files are whole",
+        "all 11 files are whole",
         ".state.ckpt.17.tmp, shards-0000002/a.safetensors: left over: "
         "ganvas resume run removes it, unless it is of a run that is being trained",
         "notes.txt: no file of the run: left alone",
@@ -96,7 +97,7 @@ def test_the_command_says_what_to_do(run: Path, capsys: pytest.CaptureFixture[st
         "  remedies  put a copy of it back, or begin with its weights: ganvas train MODEL DATA --init-from run",
     ]
     files = told(capsys, "doctor", "run")["files"]
-    assert len(files["whole"]) == 9
+    assert len(files["whole"]) == 10
     assert [f["state"] for f in files["others"]] == ["damaged", "left over", "no file of the run", "left over"]
 
 
@@ -123,7 +124,7 @@ def test_the_runs_of_a_group_are_all_checked(capsys: pytest.CaptureFixture[str])
     Path("g-seed1/state.ckpt").unlink()
     text = said(capsys, "doctor", "g")
     assert text.startswith("g-seed0:\n")
-    assert "\nall 9 files are whole\ng-seed1:\nstate.ckpt: missing\n" in text
+    assert "\nall 10 files are whole\ng-seed1:\nstate.ckpt: missing\n" in text
     runs = told(capsys, "doctor", "g")["runs"]
     assert [len(one["files"]["others"]) for one in runs] == [0, 1]
 

@@ -125,7 +125,7 @@ def test_a_folder_whose_run_never_began_is_taken(images: Dataset, monkeypatch: p
     begun(images)
     assert sorted(content(run)) == ["config.json", "curves.png", "log.jsonl"] + [
         f"previews/000000{step}.png" for step in (0, 2, 4)
-    ] + ["state.ckpt", "training.webp", "weights.safetensors"]
+    ] + ["report.html", "state.ckpt", "training.webp", "weights.safetensors"]
     Path("other").mkdir()
     Path("other/mine.txt").write_text("mine")
     with pytest.raises(UserError, match=r"other exists"):

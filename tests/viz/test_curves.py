@@ -14,8 +14,8 @@ from PIL import Image
 import ganvas
 from ganvas.data import Dataset
 from ganvas.model import Model
-from ganvas.training.run_records import read_log
-from ganvas.viz.curves import draw_curves, log_series, metric_title
+from ganvas.training.run_records import losses_of, read_log
+from ganvas.viz.curves import draw_curves, log_series, loss_names, metric_title
 from ganvas.viz.plots import CHART_HEIGHT, CHART_WIDTH, COLOURS, Chart, Series, downsample, format_tick, line_charts
 
 GAMES: list[Model] = [ganvas.DCGAN(width=4), ganvas.WGANGP(width=4, n_critic=1), ganvas.R3GAN(width=4)]
@@ -164,3 +164,10 @@ def test_a_single_line_of_a_log_is_a_picture_of_dots() -> None:
 )
 def test_a_chart_of_samples_says_its_metric_in_words(metric: str, title: str) -> None:
     assert metric_title(metric) == title
+
+
+def test_the_schedule_in_a_line_is_no_loss() -> None:
+    """A run of r3gan with --burn-in failed when its curves were drawn."""
+    line = {"step": 1, "seconds": 0.1, "real": 1.0, "schedule": {"lr_factor": 0.5}}
+    assert loss_names([line]) == ["real"]
+    assert losses_of(line) == {"real": 1.0}

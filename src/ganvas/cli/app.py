@@ -45,6 +45,7 @@ COMMANDS = {
     "score": ("score:score", "Score how strange examples are, and mark anomalies."),
     "compare": ("compare:compare", "Compare runs by their samples, with intervals."),
     "doctor": ("inspect:doctor", "Say what is wrong with a run, with evidence and remedies."),
+    "report": ("report:report", "Write one page on a run, or on several side by side."),
     "features": ("evaluate:features", "List features to compare samples on; fetch their weights."),
     "interpolate": ("explore:interpolate", "Walk through the latent space from one example to another."),
     "traverse": ("explore:traverse", "Change one latent dimension at a time, sorted by KL."),

@@ -23,14 +23,12 @@ from ..data import (
 )
 from ..data.duplicates import Duplicates, find_duplicates
 from ..data.report import Report, describe_dataset, describe_sizes, describe_stream
-from ..diagnostics import examine, is_early, latest_statistics
 from ..errors import UserError
-from ..inference.schema import parse_model, parse_train_config
 from ..io.atomic import refuse_existing, shorten, unused_path
-from ..io.run_folder import LOG_FILE, RunFolder
+from ..io.run_folder import LOG_FILE
 from ..io.text import escape_text, format_number
 from ..training import run_records
-from ..training.commands import first_command
+from ..training.commands import diagnose
 from ..training.progress import ProgressBar
 from ..training.run_files import LOSSES, check_files, describe_files, files_to_dict
 from ..viz.data_page import DataPart, contact_sheet, write_data_page
@@ -111,18 +109,13 @@ def diagnose_run(folder: Path) -> tuple[list[str], dict[str, Any]]:
     config, log = run_records.read_config(folder), run_records.read_log(folder, ProgressBar().print_notes)
     if not log:
         raise UserError(f"{folder} has no {LOG_FILE} yet: let it train, or go on with it: ganvas resume {folder}")
-    steps = run_records.end_step(config)
-    model, train_config = parse_model(config, RunFolder(folder).config), parse_train_config(config)
-    diagnoses = examine(model, steps, log, train_config)
-    step, figures, lines, found = log[-1]["step"], latest_statistics(log), [], []
-    for d in diagnoses:
-        command = first_command(folder, config, d.remedies)
-        found.append(d.to_dict() | {"command": command})
-        rows = {"evidence": d.evidence, "remedies": ", ".join(d.texts), "try": command, "more": d.page}
-        lines.append(d.name + " (no alarm)" * (not d.is_alarm))
+    steps, step, lines = run_records.end_step(config), log[-1]["step"], []
+    found, verdict, figures = diagnose(folder, config, log)
+    for d in found:
+        rows = {"evidence": d["evidence"], "remedies": ", ".join(d["remedies"]), "try": d["command"], "more": d["page"]}
+        lines.append(d["name"] + " (no alarm)" * (not d["alarm"]))
         lines += [f"  {name:<9} {text}" for name, text in rows.items() if text]
-    early = "the run was too short to tell: " if step >= steps else "too early to tell: "
-    verdict = "" if diagnoses else early if is_early(step, steps) else "nothing found: "
+    verdict = f"{verdict}: " if verdict else ""
     figures_text = ", ".join(f"{name} {format_number(value, 4)}" for name, value in figures.items()) or "no figures"
     result = {"run": str(folder), "step": step, "steps": steps, "diagnoses": found}
     return [*lines, f"{verdict}step {step} of {steps}; {figures_text}"], result | {"figures": figures}

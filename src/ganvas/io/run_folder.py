@@ -20,15 +20,16 @@ WEIGHTS_FILE, LAST_WEIGHTS_FILE = "weights.safetensors", "last.safetensors"
 """the weights to use, and the last ones where the former are the best"""
 GOOD_CHECKPOINT_FILE = "good.ckpt"
 """the checkpoint to which a run that diverges goes back, while the latest is none to go back to"""
-PREVIEWS_FOLDER, ANIMATION_FILE = "previews", "training.webp"
+PREVIEWS_FOLDER, ANIMATION_FILE, REPORT_FILE = "previews", "training.webp", "report.html"
 MODEL_SOURCE_FILE = "model.py.txt"
 """a copy of the file of a user's own model, for the record: nothing runs it"""
 FILES = (
     CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, LAST_WEIGHTS_FILE, ANIMATION_FILE,
-    MODEL_SOURCE_FILE, GOOD_CHECKPOINT_FILE,
+    MODEL_SOURCE_FILE, GOOD_CHECKPOINT_FILE, REPORT_FILE,
 )  # fmt: skip
 NON_LOSS_KEYS = (
     "latent", "adversarial", "samples", "wasserstein", "jensen_shannon", "diverged", "notes", "skipped", "rollback",
+    "schedule",
 )  # fmt: skip
 """what a line of the log holds besides step, seconds and losses"""
 
@@ -47,6 +48,7 @@ class RunFolder:
         self.weights: Path = self.path / WEIGHTS_FILE
         self.last_weights: Path = self.path / LAST_WEIGHTS_FILE
         self.model_source: Path = self.path / MODEL_SOURCE_FILE
+        self.report: Path = self.path / REPORT_FILE
 
     @property
     def is_run(self) -> bool:

@@ -74,6 +74,14 @@ class PlainFormatter(Formatter):
         return format_number(value, int(digits)) if is_short else str(super().format_field(value, format_spec))
 
 
+def format_size(n: int) -> str:
+    """800 bytes, 41 kB, 1.5 MB."""
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if n >= size:
+            return f"{format_number(n / size)} {unit}"
+    return f"{n} byte{'' if n == 1 else 's'}"
+
+
 def format_step_time(seconds: float) -> str:
     """41 ms, 1.5 s."""
     return f"{format_number(1000 * seconds)} ms" if seconds < 1 else f"{format_number(seconds)} s"

@@ -1,5 +1,6 @@
 """The command that trains as a run was trained, but for what a remedy of the doctor changes."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from torch import nn
 
 from ..data import DataOptions
 from ..data.options import stored_options
+from ..diagnostics import examine, is_early, latest_statistics
 from ..fields import format_option
 from ..inference.schema import parse_model, parse_train_config
 from ..io.run_folder import RunFolder
@@ -19,9 +21,27 @@ from ..models._own import is_own, source_file
 from ..nn.skeleton import make_skeleton
 from ..rules import Remedies, Remedy
 from .defaults import unused_options
+from .run_records import end_step
 
 LENGTHS = {"steps", "epochs", "budget"}
 """options that say how long to train, of which one is enough"""
+
+
+def diagnose(
+    folder: Path, config: dict[str, Any], log: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], str, dict[str, float]]:
+    """What is wrong with a run by its log, each with a command; else that nothing is; and the figures looked at."""
+    steps, step = end_step(config), log[-1]["step"]
+    diagnoses = examine(parse_model(config, RunFolder(folder).config), steps, log, parse_train_config(config))
+    early = "the run was too short to tell" if step >= steps else "too early to tell"
+    verdict = "" if diagnoses else early if is_early(step, steps) else "nothing found"
+    found = [d.to_dict() | {"command": first_command(folder, config, d.remedies)} for d in diagnoses]
+    return found, verdict, latest_statistics(log)
+
+
+def train_command(folder: Path, config: dict[str, Any]) -> str | None:
+    """The command that trains as the run in a folder was trained; None as `first_command` has it."""
+    return remedy_command(folder, config, Remedy("the same again"))
 
 
 def first_command(folder: Path, config: dict[str, Any], remedies: Remedies) -> str | None:

@@ -37,6 +37,7 @@ from .loop import TrainState, check_finite, ensure_scaling, initialize_state
 from .loop import train as training
 from .monitor import monitor_statistics
 from .progress import ProgressBar, TrainingProgress
+from .report import write_end_report
 from .signals import StopRequest, catch_stop_signals
 from .validation import SampleEvaluator
 
@@ -112,6 +113,7 @@ class Run:
         state, config = self.state, self.config
         if state.step < config.steps and is_main():
             self.files.write_config(run_records.read_config(self.folder) | {"end_step": state.step})
+        write_end_report(self.folder, self.config, self.bar)
         agree()  # what rank 0 has written is there
         if self.keeps_best or self.is_sharded or self.fits_prior:
             return load_trained(self.folder, self.device, **self.model.own_networks)
@@ -137,6 +139,7 @@ class Run:
         except DivergenceError as error:
             raise rollback.end_error(self, error) from error
         except TrainingStopped:
+            write_end_report(self.folder, self.config, self.bar)
             raise
         except UserError as error:
             error.is_of_rank = not is_main()  # rank 0 does not learn of it

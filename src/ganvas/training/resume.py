@@ -29,6 +29,7 @@ from .tuning import resolve_switches
 CHANGEABLE_TRAIN_FIELDS = (
     "steps", "device", "batch_size", "checkpoint_every", "ema_decay", "lr_milestones", "lr_gamma", "lr_decay",
     "clip_grad_norm", "on_divergence", "patience", "precision", "compile", "tf32", "graph", "balanced",
+    "report",
 )  # fmt: skip
 CHANGEABLE_MODEL_FIELDS = ("lr", "lr_d")
 CHANGEABLE_FIELDS = CHANGEABLE_TRAIN_FIELDS + CHANGEABLE_MODEL_FIELDS

@@ -20,6 +20,7 @@ from . import checkpoint, run_records
 from .distributed import agree, is_main
 from .loop import Meter, check_finite
 from .progress import TrainingProgress
+from .report import write_end_report
 from .signals import StopRequest
 
 if TYPE_CHECKING:
@@ -118,5 +119,6 @@ def end_error(run: "Run", error: DivergenceError) -> DivergenceError:
             path.replace(run.files.checkpoint)
         seconds = round(time.monotonic() - run.start_time, 3)
         run.files.append_log({"step": run.state.step, "seconds": seconds, "diverged": str(error)})
+    write_end_report(run.folder, run.config, run.bar)
     advice = "Start a new run with a smaller learning rate (`lr`) or another `seed`"
     return DivergenceError(f"{error}: stopped; {run.folder} keeps the checkpoint of step {step}. {advice}")

@@ -36,7 +36,7 @@ from . import checkpoint, run_records
 WHOLE, DAMAGED, MISSING, LEFT_OVER, FOREIGN = "whole", "damaged", "missing", "left over", "no file of the run"
 LOSSES = (DAMAGED, MISSING)
 """what a file is with which something is lost"""
-PNG_END = b"IEND\xaeB`\x82"
+PNG_END, PAGE_END = b"IEND\xaeB`\x82", b"</html>"
 MAX_NAMES = 5
 """most files that a line names"""
 
@@ -107,6 +107,8 @@ class RunFiles:
             yield files.curves, check_picture
         if files.animation.exists() or (has_ended and len(files.previews()) > 1):
             yield files.animation, check_animation
+        if files.report.exists() or (has_ended and config["train_config"].get("report", "off") == "on"):
+            yield files.report, check_page
         every = config["train_config"].get("checkpoint_every", 0) if self.has_one_interval else 0
         due = {files.preview(i) for i in range(0, step + 1, every)} if every else set()
         for path in sorted(due | set(files.previews())):
@@ -202,6 +204,8 @@ class RunFiles:
             return f"nothing that {WEIGHTS_FILE} and the state lack", f"{resume} writes it again"
         if path == files.log:
             return "curves and the doctor lack these lines", f"{copy}; damaged lines are left out"
+        if path == files.report:
+            return "the page", f"ganvas report {folder} writes it again"
         what = "the picture" if path.suffix == ".png" else "the animation of the previews"
         again = "" if path.parent != folder else f"{resume}, with more --steps, draws it again"
         return what, again
@@ -242,10 +246,20 @@ def check_picture(path: Path) -> None:
         raise ValueError("its end is missing")
 
 
-def check_animation(path: Path) -> None:
-    content = path.read_bytes()
-    if len(content) != int.from_bytes(content[4:8], "little") + 8:
+def check_animation_length(path: Path) -> None:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8)[4:], "little") + 8
+    if path.stat().st_size != length:
         raise ValueError("its length is not what its header says")
+
+
+def check_page(path: Path) -> None:
+    if not path.read_bytes().rstrip().endswith(PAGE_END):
+        raise ValueError("its end is missing")
+
+
+def check_animation(path: Path) -> None:
+    check_animation_length(path)
     with Image.open(path) as picture:
         for frame in ImageSequence.Iterator(picture):
             frame.load()

@@ -272,9 +272,13 @@ def summarize_run(folder: Path, report: Callable[[Sequence[str]], None] = lambda
     except UserError as error:
         return {"run": str(folder), "error": str(error)}
     line = lines[-1] if lines else {"step": 0, "seconds": 0.0}
-    last = {name: value for name, value in line.items() if name not in NON_LOSS_KEYS}
     return {
         "run": str(folder), "model": config["model"], "data": config["data"]["name"],
-        "step": last.pop("step"), "steps": config["train_config"]["steps"], "ended": "end_step" in config,
-        "seconds": last.pop("seconds"), "losses": last,
+        "step": line["step"], "steps": config["train_config"]["steps"], "ended": "end_step" in config,
+        "seconds": line["seconds"], "losses": losses_of(line),
     }  # fmt: skip
+
+
+def losses_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The losses in a line of the log."""
+    return {name: value for name, value in line.items() if name not in ("step", "seconds", *NON_LOSS_KEYS)}

@@ -1,6 +1,7 @@
 """The curves of a run's log: a line chart for each thing that its lines say."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -16,6 +17,11 @@ FEATURE_TITLES = {"lenet": "LeNet features", "efficientnet": "EfficientNet featu
 
 def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
     """All that the lines of a run's log say, of which there is at least one, as charts over its steps."""
+    return line_charts(run_charts(lines)).quantize(256, Image.Quantize.FASTOCTREE)  # makes a small file fast
+
+
+def run_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
+    """A chart for each thing that the lines of a log say, of which there is at least one."""
     is_game, names = any("adversarial" in line for line in lines), loss_names(lines)
     has_terms = not is_game and "reconstruction" in names and len(names) > 1  # then the largest has its own chart
     groups = [["reconstruction"], [name for name in names if name != "reconstruction"]] if has_terms else [names]
@@ -30,12 +36,34 @@ def draw_curves(lines: Sequence[dict[str, Any]]) -> Image.Image:
     elif active := log_series(lines, "active_units", "latent"):
         d = next(line["latent"]["dimensions"] for line in reversed(lines) if "latent" in line)
         charts.append(Chart(f"active latent dimensions, of {d}", {"active": active}, (0.0, float(d))))
-    return line_charts(charts).quantize(256, Image.Quantize.FASTOCTREE)  # makes a small file fast
+    return charts
+
+
+def loss_chart(lines: Sequence[dict[str, Any]]) -> Chart:
+    """The losses alone, in one chart."""
+    return Chart("losses", {name: log_series(lines, name) for name in loss_names(lines)})
 
 
 def draw_losses(lines: Sequence[dict[str, Any]]) -> Image.Image:
     """The losses alone, in one chart, with the pixels for a page."""
-    return line_charts([Chart("losses", {name: log_series(lines, name) for name in loss_names(lines)})], scale=2)
+    return line_charts([loss_chart(lines)], scale=2)
+
+
+def wasserstein_chart(lines: Sequence[dict[str, Any]]) -> Chart:
+    """The estimate of a WGAN's critic; without a point for other models."""
+    return Chart("Wasserstein distance, estimated by D", {"W": log_series(lines, "wasserstein")}, (0.0,))
+
+
+def compare_charts(logs: dict[str, Sequence[dict[str, Any]]]) -> list[Chart]:
+    """A chart for each number that the logs of runs hold, by the runs' names, with a line a run."""
+    charts: dict[str, Chart] = {}
+    for run, lines in logs.items():
+        for chart in run_charts(lines) if lines else ():
+            for name, points in chart.series.items():
+                about = chart.title.partition(", best:")[0]
+                title = about if len(chart.series) == 1 else f"{about}: {name}" if about != "losses" else name
+                charts.setdefault(title, replace(chart, title=title, series={}, marked_step=None)).series[run] = points
+    return list(charts.values())
 
 
 def loss_names(lines: Sequence[dict[str, Any]]) -> list[str]:
@@ -71,7 +99,7 @@ def game_charts(lines: Sequence[dict[str, Any]]) -> list[Chart]:
     gradients = {name.removeprefix("gradient_"): name for name in game if name.startswith("gradient_")}
     losses = {"minimax": "minimax_gradient", "non-saturating": "non_saturating_gradient"}
     charts = [
-        Chart("Wasserstein distance, estimated by D", {"W": log_series(lines, "wasserstein")}, (0.0,)),
+        wasserstein_chart(lines),
         Chart("Jensen-Shannon divergence, estimated by D", {"JS": log_series(lines, "jensen_shannon")}, (0.0,)),
         chart("diversity of samples (1: the data's)", {"diversity": "diversity"}, 0.0, 1.0),
         chart("D's accuracy", {"real": "accuracy_real", "fake": "accuracy_fake"}, 0.0, 1.0),

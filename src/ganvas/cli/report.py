@@ -1,0 +1,53 @@
+"""`ganvas report`: one page on a run, or on several side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .. import evaluation
+from ..errors import UserError
+from ..io.atomic import refuse_existing, unused_path
+from ..io.run_folder import REPORT_FILE, RunFolder
+from ..training import run_records
+from ..training.progress import ProgressBar
+from ..training.report import write_report
+from .app import print_result
+from .common import FLAG, Force, Json, Quiet, load_run
+from .evaluate import model_lines, translator_lines
+
+RUNS_HELP = "run folders, names in runs/, groups of runs, or: last"
+OUT_HELP = f"the page; by default {REPORT_FILE} in the run's folder, for several runs here"
+EVALUATE_HELP = "measure the runs on held-out examples first, each number beside its floor, as `ganvas evaluate` does"
+
+
+def report(
+    *runs: Annotated[str, Parameter(help=RUNS_HELP)],
+    out: Annotated[Path | None, Parameter(help=OUT_HELP)] = None,
+    evaluate: Annotated[bool, FLAG, Parameter(help=EVALUATE_HELP)] = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write one page on a run, or on several side by side: pictures, curves, numbers, diagnosis, options.
+
+    All of it comes from the run folder. The page is one file, without script, and can be printed.
+    """
+    if not runs:
+        raise UserError("name a run: ganvas report last")
+    found = [folder for run in runs for folder in run_records.find_group(run) or [run_records.find_run(run)]]
+    folders = list(dict.fromkeys(found))
+    path = out or (RunFolder(folders[0]).report if len(folders) == 1 else unused_path(Path(REPORT_FILE)))
+    if path.suffix.lower() != ".html":
+        raise UserError(f"cannot write {path}: end its name in .html")
+    if out is not None:  # a run's own page is written anew, as at its end
+        refuse_existing(path, force)
+    evaluations = {folder: measure(folder, ProgressBar(quiet)) for folder in folders} if evaluate else {}
+    summaries = write_report(folders, path, evaluations)
+    print_result([str(path)], {"out": str(path), "runs": summaries}, json)
+
+
+def measure(folder: Path, bar: ProgressBar) -> list[str]:
+    """The lines of `ganvas evaluate` of a run."""
+    values = evaluation.evaluate(load_run(str(folder)), progress=bar.say)
+    return translator_lines(values) if "cycle_statistics" in values else model_lines(values)
