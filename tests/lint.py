@@ -17,7 +17,7 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1405,
+    ".": 1410,
     "cli": 2400,
     "data": 7100,
     "diagnostics": 232,
@@ -25,7 +25,7 @@ CEILINGS = {
     "evaluation": 1132,
     "explore": 390,
     "inference": 1820,
-    "io": 750,
+    "io": 765,
     "lecture": 1600,
     "metrics": 2248,
     "models": 3105,

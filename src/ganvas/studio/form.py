@@ -21,7 +21,7 @@ from ..training.defaults import refuse_unused
 PANELS = ("Model", "Training", "Data")
 HIDDEN = {"data_dir"}
 """options of paths: sources are chosen above the form"""
-parsing = Lock()
+parsing: Lock = Lock()
 """the command line is one: its commands are parsed one at a time"""
 
 

@@ -47,8 +47,8 @@ class Guard:
     """ASGI middleware around the studio."""
 
     def __init__(self, app: ASGIApp, host: str, token: str) -> None:
-        self.app = app
-        self.token = token
+        self.app: ASGIApp = app
+        self.token: str = token
         self.is_local: bool = is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -27,7 +27,7 @@ from .sources import allowed_source
 from .trials import measure_cost, report_on
 from .uploads import receive_file, upload_source
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 
 class Order(BaseModel, extra="forbid"):

@@ -10,7 +10,7 @@ from ..io.run_folder import RunFolder
 from .pages import render_page
 from .runs import find_folder, list_cards
 
-router = APIRouter()
+router: APIRouter = APIRouter()
 
 
 def runs_dir(request: Request) -> Path:
