@@ -7,10 +7,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ..errors import UserError, error_reason
-from . import new_routes, run_routes
-from .guard import Guard
+from . import explore_routes, new_routes, run_routes
+from .guard import MAX_UPLOAD, Guard
 from .pages import render_page
 from .settings import Settings
 
@@ -26,8 +27,10 @@ def make_app(settings: Settings) -> FastAPI:
     app.mount("/katex", StaticFiles(directory=HERE.parent / "assets" / "katex"), name="katex")
     app.include_router(run_routes.router)
     app.include_router(new_routes.router)
+    app.include_router(explore_routes.router)
     app.add_api_route("/", lambda: RedirectResponse("/runs"), include_in_schema=False)
     app.add_exception_handler(UserError, answer_mistake)
+    app.add_exception_handler(ClientDisconnect, answer_cut_off)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(OSError, answer_os_error)
     return app
@@ -48,6 +51,11 @@ def answer(request: Request, status: int, sentence: str) -> Response:
 def answer_mistake(request: Request, error: Any) -> Response:
     """A mistake of the user's: the sentence that the command line says."""
     return answer(request, 422, str(error))
+
+
+def answer_cut_off(request: Request, error: Any) -> Response:
+    """A file that did not arrive whole, or was cut off since it is too large."""
+    return answer(request, 413, f"the file did not arrive whole, or is larger than {MAX_UPLOAD // 2**20} MB")
 
 
 def answer_http_error(request: Request, error: Any) -> Response:

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from ..data import BUILTIN
 from ..errors import UserError
@@ -19,7 +18,6 @@ from ..training.run_records import read_config
 from . import processes
 from .cards import CARDS
 from .form import check_command, command_text, command_words, form_panels
-from .guard import MAX_UPLOAD
 from .pages import render_page
 from .runs import find_folder, run_folders
 from .settings import Settings, settings_of
@@ -78,10 +76,7 @@ def form(model: str) -> dict[str, Any]:
 async def upload(request: Request, name: str, upload: str | None = None) -> dict[str, str]:
     """Take a file; several that belong together name the `upload` that the first one got."""
     settings = settings_of(request)
-    try:
-        folder = await receive_file(settings.uploads, upload, name, request.stream())
-    except ClientDisconnect as error:
-        raise HTTPException(413, f"{name} did not arrive whole, or is larger than {MAX_UPLOAD // 2**20} MB") from error
+    folder = await receive_file(settings.uploads, upload, name, request.stream())
     return {"upload": folder.name, "source": str(upload_source(folder))}
 
 

@@ -1,0 +1,221 @@
+// Exploring a model: every control asks the server for a picture; of several requests only the last is shown.
+import { ask, element, say } from "./studio.js";
+
+const $ = (selector, parent = document) => parent.querySelector(selector);
+const all = (selector) => [...document.querySelectorAll(selector)];
+const base = $("#explore").dataset.base;
+const state = { seed: 0, upload: "", label: "", moves: {} };
+
+function fail(place, error) {
+  place.textContent = error.message;
+  place.hidden = false;
+}
+
+// ---- pictures: one request at a time, then the newest wish
+
+const address = (name, values = {}) => {
+  const given = Object.entries(values).filter(([, value]) => value !== "" && value !== undefined);
+  return `${base}/${name}?${new URLSearchParams(given)}`;
+};
+const code = () => ({
+  seed: state.seed, upload: state.upload, label: state.label,
+  z: Object.entries(state.moves).map(([j, value]) => `${j}:${value}`).join(","),
+});
+
+let busy = false, wish = false;
+async function show() {
+  if (busy) return void (wish = true);
+  busy = true;
+  const image = $("#picture"), wanted = address("picture.png", code());
+  const next = new Image();
+  next.src = wanted;
+  try {
+    await next.decode();
+    image.src = wanted;
+    $("#save-picture").href = wanted;
+  } catch {
+    say("The picture could not be drawn.");
+  }
+  busy = false;
+  if (wish) {
+    wish = false;
+    show();
+  }
+}
+
+function place(j, value) {
+  if (value === null) delete state.moves[j];
+  else state.moves[j] = Number(value);
+  const slider = $(`.slider input[data-j="${j}"]`);
+  if (!slider) return;
+  slider.value = value ?? 0;
+  $("output", slider.parentElement).textContent = value === null ? "as drawn" : Number(value).toFixed(2);
+}
+
+function start(seed, upload = "") {
+  Object.assign(state, { seed, upload });
+  for (const j of Object.keys(state.moves)) place(j, null);
+  show();
+}
+
+if ($("#picture")) {
+  for (const slider of all(".slider input")) slider.addEventListener("input", () => { place(slider.dataset.j, slider.value); show(); });
+  $("#seed").addEventListener("change", (event) => start(Math.max(0, Math.trunc(Number(event.target.value) || 0))));
+  $("#another").addEventListener("click", () => { $("#seed").value = state.seed + 1; start(state.seed + 1); });
+  $("#reset").addEventListener("click", () => { for (const slider of all(".slider input")) place(slider.dataset.j, 0); show(); });
+  for (const button of all(".class")) button.addEventListener("click", () => {
+    state.label = button.dataset.label;
+    for (const other of all(".class")) other.setAttribute("aria-pressed", String(other === button));
+    show();
+  });
+  show();
+}
+
+// ---- the map
+
+const map = $("#map");
+if (map) {
+  const dimensions = () => [$("#across").value, $("#up").value];
+  const draw = () => {
+    const [across, up] = dimensions();
+    $("#map-picture").src = address("map.png", { ...code(), z: undefined, across, up });
+    move(0, 0);
+  };
+  const move = (u, v) => {
+    const limit = (x) => Math.max(-3, Math.min(3, x));
+    [map.u, map.v] = [limit(u), limit(v)];
+    $("#point").style.left = `${((map.u + 3) / 6) * 100}%`;
+    $("#point").style.top = `${((3 - map.v) / 6) * 100}%`;
+  };
+  const go = (u, v) => {
+    move(u, v);
+    const [across, up] = dimensions();
+    place(across, map.u.toFixed(2));
+    place(up, map.v.toFixed(2));
+    show();
+  };
+  map.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "mouse" || event.buttons) {
+      const box = map.getBoundingClientRect();
+      go(((event.clientX - box.left) / box.width) * 6 - 3, 3 - ((event.clientY - box.top) / box.height) * 6);
+    }
+  });
+  map.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    go(map.u + step[0] * 0.25, map.v + step[1] * 0.25);
+  });
+  $("#draw-map").addEventListener("click", draw);
+  for (const select of [$("#across"), $("#up")]) select.addEventListener("change", draw);
+  draw();
+}
+
+// ---- walks
+
+$("#walk")?.addEventListener("click", () => {
+  const ends = { first: $("#first").value.trim(), last: $("#last").value.trim(), label: state.label };
+  $("#strip").src = address("walk.png", { ...ends, columns: 12 });
+  $("#strip").hidden = $("#walk-files").hidden = false;
+  $("#walk-png").href = address("walk.png", { ...ends, columns: 12 });
+  $("#walk-webp").href = address("walk.webp", { ...ends, columns: 60 });
+});
+
+// ---- pictures that are sent
+
+$("#upload")?.addEventListener("change", async (event) => {
+  const file = event.target.files[0], fault = $("#upload-error");
+  if (!file) return;
+  fault.hidden = true;
+  try {
+    const sent = await ask(`${base}/upload`, file);
+    const end = (id) => element("button", { type: "button", class: "quiet", onclick: () => { $(id).value = sent.upload; } }, id === "#first" ? "Walk from it" : "Walk to it");
+    $("#uploads").prepend(element("div", { class: "card" },
+      element("img", { src: sent.picture, alt: `${file.name}, and what the model makes of it` }), element("p", {}, file.name),
+      element("p", { class: "actions" }, element("button", { type: "button", onclick: () => start(state.seed, sent.upload) }, "Turn it by hand"), end("#first"), end("#last"))));
+  } catch (error) {
+    fail(fault, error);
+  }
+});
+
+// ---- samples, neighbours, strange examples
+
+for (const button of all(".show")) button.addEventListener("click", async () => {
+  const image = $(`#${button.dataset.into}`), wanted = address(button.dataset.image, { seed: state.seed++, label: button.dataset.image === "samples.png" ? state.label : "" });
+  $("#strange").replaceChildren();
+  image.alt = button.textContent;
+  image.src = $("#save-samples").href = wanted;
+  image.hidden = $("#save-samples").hidden = false;
+});
+
+$("#strangest")?.addEventListener("click", async () => {
+  const fault = $("#samples-error");
+  fault.hidden = true;
+  say("Scoring the data …");
+  try {
+    const found = await ask(`${base}/strangest`);
+    $("#samples").hidden = true;
+    $("#strange").replaceChildren(...Object.entries(found.pictures).map(([end, picture]) => element("figure", {},
+      element("img", { src: picture, alt: `The ${end} examples`, class: "large" }), element("figcaption", {}, `${end}, by ${found.score}`))));
+  } catch (error) {
+    fail(fault, error);
+  }
+  say("");
+});
+
+// ---- translation
+
+async function translate(blob) {
+  const response = await fetch(`${base}/translate?to=${$("#to").value}`, { method: "POST", headers: { "x-ganvas-studio": "1" }, body: blob });
+  if (!response.ok) throw new Error((await response.json()).error);
+  const after = $("#after"), old = after.src;
+  after.src = $("#save-after").href = URL.createObjectURL(await response.blob());
+  after.hidden = $("#save-after").hidden = false;
+  if (old.startsWith("blob:")) URL.revokeObjectURL(old);
+}
+
+$("#translated")?.addEventListener("change", async (event) => {
+  const file = event.target.files[0], fault = $("#translate-error");
+  if (!file) return;
+  fault.hidden = true;
+  $("#before").src = URL.createObjectURL(file);
+  $("#before").hidden = false;
+  try {
+    await translate(file);
+  } catch (error) {
+    fail(fault, error);
+  }
+});
+
+let stream = null;
+$("#camera")?.addEventListener("click", async (event) => {
+  const button = event.currentTarget, fault = $("#translate-error");
+  fault.hidden = true;
+  if (stream) {
+    for (const track of stream.getTracks()) track.stop();
+    stream = null;
+    return button.setAttribute("aria-pressed", "false");
+  }
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: 256, height: 256 } });
+  } catch {
+    return fail(fault, new Error("There is no camera, or the browser may not use it."));
+  }
+  button.setAttribute("aria-pressed", "true");
+  const video = document.createElement("video"), canvas = document.createElement("canvas");
+  video.srcObject = stream;
+  await video.play();
+  while (stream) {
+    const side = Math.min(video.videoWidth, video.videoHeight), [left, top] = [(video.videoWidth - side) / 2, (video.videoHeight - side) / 2];
+    canvas.width = canvas.height = 256;
+    canvas.getContext("2d").drawImage(video, left, top, side, side, 0, 0, 256, 256);
+    $("#before").src = canvas.toDataURL();
+    $("#before").hidden = false;
+    try {
+      await translate(await new Promise((resolve) => canvas.toBlob(resolve)));
+    } catch (error) {
+      fail(fault, error);
+      break;
+    }
+  }
+});
