@@ -24,7 +24,7 @@ from ganvas.training import fit, rollback
 from ganvas.training.distributed import is_main
 from ganvas.training.report import write_end_report
 from ganvas.viz.curves import draw_curves
-from ganvas.viz.images import preview
+from ganvas.viz.images import encode_animation, encode_previews, preview
 from tests.support.browser import browser, open_page  # noqa: F401  fixtures
 from tests.support.data import folder, image_collection  # noqa: F401  a fixture
 from tests.support.float64 import float64_training  # noqa: F401  a fixture
@@ -74,15 +74,17 @@ def types_unchecked() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def blank_plots() -> Iterator[None]:
-    """Curves, previews of vectors and a run's page are blank: making them takes most of a small run's time."""
+    """Curves, previews of vectors, animations and a run's page are blank: they take most of a small run's time."""
 
     def write_blank_page(run: Path, config: TrainConfig, bar: object) -> None:
         if config.report == "on" and is_main():
             RunFolder(run).report.write_text("<html></html>")
 
-    blank = Image.new("RGB", (2, 2))
+    blank, white = (Image.new("RGB", (2, 2), color) for color in ("black", "white"))
+    animation = encode_animation([blank, white], 100, set(), ".webp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "draw_curves", lambda lines: blank)
+        patch.setattr(fit, "encode_previews", lambda previews: animation if len(previews) > 1 else b"")
         for module in (fit, rollback):
             patch.setattr(module, "write_end_report", write_blank_page)
         patch.setattr(fit, "preview", lambda rows, *how: blank if rows.ndim == 3 else preview(rows, *how))
@@ -109,6 +111,7 @@ def real_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Tests marked `draws` have real ones: those in e2e draw what a run of every model draws."""
     if request.node.get_closest_marker("draws"):
         monkeypatch.setattr(fit, "draw_curves", draw_curves)
+        monkeypatch.setattr(fit, "encode_previews", encode_previews)
         monkeypatch.setattr(fit, "preview", preview)
 
 

@@ -43,6 +43,7 @@ def check_shows_previews(run: str) -> None:
     assert durations[-1] > 3 * durations[0]
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("model", ["vae", "gan"])
 def test_a_run_ends_with_an_animation_of_its_previews(
     model: str, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -32,6 +32,11 @@ def small(cls: type[Model], **fields: Any) -> Model:
     return cls(**{k: v for k, v in (SMALL | fields).items() if k in names})
 
 
+def small_critic(cls: type[Model]) -> Model:
+    """The small model, whose critic has no more updates in its first steps than in others."""
+    return small(cls, initial_critic_steps=1)
+
+
 def after_a_step(model: Model, data: Dataset | DomainPair) -> Trained:
     """The model after its first step, on examples of five classes."""
     scaling, nets = fit_scaling(data, model), model.networks(data.shape, 5)

@@ -18,7 +18,7 @@ from ganvas.training import many
 from ganvas.training.fit import Run
 from ganvas.training.run_records import find_group, read_log
 
-OPTIONS: dict[str, Any] = {"steps": 10, "checkpoint_every": 4, "batch_size": 8, "holdout": 0.0, "quiet": True}
+OPTIONS: dict[str, Any] = {"steps": 7, "checkpoint_every": 3, "batch_size": 8, "holdout": 0.0, "quiet": True}
 KL = VAE(width=8, latent=3, warmup=8)
 DROPOUT, MAPS = GAN(width=8, latent=3, dropout=0.3), DCGAN(width=8, latent=3)
 PENALTY = WGANGP(width=8, latent=3, n_critic=2)

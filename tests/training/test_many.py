@@ -26,7 +26,7 @@ from ganvas.training.batched import BatchedPlayer
 from ganvas.training.ema import tensors
 from ganvas.training.loop import StepPlayer, ensure_scaling, initialize_state, open_stream
 
-STEPS, MEMBERS = 6, 3
+STEPS, MEMBERS = 4, 3
 CPU = torch.device("cpu")
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 3, 120)

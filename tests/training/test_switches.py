@@ -5,9 +5,10 @@ by stand-ins in tests/nn/test_compilation, streamed runs from the command line i
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,23 +30,18 @@ from ganvas.nn.conv import set_memory_format
 from ganvas.nn.translators import pad_to_multiple
 from ganvas.training import checkpoint
 from ganvas.training.loop import TrainState, initialize_state, train
-from tests.support.data import interrupted, learnt_by, sources
+from tests.support.data import image_collection, interrupted, learnt_by, sources
 from tests.support.graphs import contents, recorded_steps, trained
-from tests.support.models import every_generator, every_model, small
+from tests.support.models import every_generator, every_model, small, small_critic
 from tests.support.shards import write_shards
 
 CPU = torch.device("cpu")
-CONFIG = TrainConfig(steps=6, batch_size=8, ema_decay=0.9, lr_decay=0.5, clip_grad_norm=5.0)
-RECORDED = replace(CONFIG, steps=10)
-"""enough steps for some to be recorded in either half"""
+CONFIG = TrainConfig(steps=4, batch_size=8, ema_decay=0.9, lr_decay=0.5, clip_grad_norm=5.0)
+RECORDED = replace(CONFIG, steps=12)
+"""enough steps for some to be recorded in the first part and in the last of three"""
 ROUNDING = 2**-8
 """that of a number in bfloat16, as a share of it"""
 LAST, FIRST = torch.channels_last, torch.contiguous_format
-
-
-def small_critic(cls: type[Model]) -> Model:
-    """The small model, whose critic has no more updates in its first steps than in others."""
-    return small(cls, initial_critic_steps=1)
 
 
 def assert_equal(actual: TrainState, expected: TrainState) -> None:
@@ -83,13 +79,19 @@ def losses(state: TrainState) -> dict[str, Tensor]:
     return {name: torch.tensor(v) for name, v in state.meter.values.items() if not name.startswith("accuracy")}
 
 
+@cache
+def usual(cls: type[Model]) -> TrainState:
+    """The small model after its steps without any switch."""
+    return trained(small_critic(cls), learnt_by(cls, image_collection()), CONFIG)
+
+
 @every_model
 def test_bfloat16_changes_losses_by_its_rounding_and_stores_float32(
     cls: type[Model], images: Dataset, tmp_path: Path
 ) -> None:
     model, data = small_critic(cls), learnt_by(cls, images)
-    exact, rounded = (trained(model, data, replace(CONFIG, precision=p)) for p in ("float32", "bfloat16"))  # type: ignore[arg-type]
-    a, b = losses(rounded), losses(exact)
+    rounded = trained(model, data, replace(CONFIG, precision="bfloat16"))
+    a, b = losses(rounded), losses(usual(cls))
     assert a.keys() == b.keys()
     differences = {name: (a[name] - b[name]).abs() / b[name].abs().max().clamp_min(1) for name in b}
     assert max(d[0].item() for d in differences.values()) < ROUNDING
@@ -141,12 +143,9 @@ def test_a_run_may_change_its_precision_and_says_from_which_step(
 
 @every_model
 @pytest.mark.usefixtures("float64_training")
-def test_the_order_of_memory_changes_rounding_alone(cls: type[Model], images: Dataset) -> None:
-    model, data = small_critic(cls), learnt_by(cls, images)
-    states = [in_order(model, data, order) for order in (LAST, FIRST)]
+def test_the_order_of_memory_changes_rounding_alone(cls: type[Model]) -> None:
+    states = [trained_in_order(cls, order) for order in (LAST, FIRST)]
     maps = [p for state in states for p in state.nets.parameters() if p.ndim == 4 and min(p.shape) > 1]
-    for state in states:
-        train_until(state, CONFIG.steps, model, data)
     assert {p.is_contiguous() for p in maps} == ({False, True} if maps else set())
     assert_close(*states, 1e-9)
 
@@ -158,6 +157,15 @@ def in_order(model: Model, data: Data, order: torch.memory_format) -> TrainState
     return state
 
 
+@cache
+def trained_in_order(cls: type[Model], order: torch.memory_format) -> TrainState:
+    """The small model after its steps, in float64."""
+    model, data = small_critic(cls), learnt_by(cls, image_collection())
+    state = in_order(model, data, order)
+    train_until(state, CONFIG.steps, model, data)
+    return state
+
+
 @every_model
 @pytest.mark.parametrize("order", [LAST, FIRST], ids=["into channels last", "into channels first"])
 @pytest.mark.usefixtures("float64_training")
@@ -166,7 +174,7 @@ def test_a_checkpoint_goes_on_in_another_order_of_memory(
 ) -> None:
     model, data, file = small_critic(cls), learnt_by(cls, images), tmp_path / "state.ckpt"
     first = in_order(model, data, FIRST if order == LAST else LAST)
-    train_until(first, 3, model, data)
+    train_until(first, 2, model, data)
     save(first, file)
     second = in_order(model, data, order)
     checkpoint.restore(second, file, model)
@@ -176,23 +184,20 @@ def test_a_checkpoint_goes_on_in_another_order_of_memory(
         assert all(torch.equal(moment, restored[key]) for key, moment in moments.items())
         for parameter, own in optimizer.state.items():
             assert {moment.stride() for moment in own.values() if moment.ndim} <= {parameter.stride()}
-    whole = in_order(model, data, order)
-    for state in (second, whole):
-        train_until(state, CONFIG.steps, model, data)
-    assert_close(second, whole, 1e-9)
+    train_until(second, CONFIG.steps, model, data)
+    assert_close(second, trained_in_order(cls, order), 1e-9)
 
 
 @every_model
 @pytest.mark.usefixtures("float64_training")
 def test_threads_change_rounding_alone(cls: type[Model], images: Dataset) -> None:
     model, data, threads = small_critic(cls), learnt_by(cls, images), torch.get_num_threads()
-    one = trained(model, data, CONFIG)
     torch.set_num_threads(threads + 1)
     try:
         several = trained(model, data, CONFIG)
     finally:
         torch.set_num_threads(threads)
-    assert_close(several, one, 1e-9)
+    assert_close(several, trained_in_order(cls, FIRST), 1e-9)
 
 
 @pytest.fixture
@@ -210,7 +215,7 @@ def test_what_memory_held_before_changes_nothing(
 ) -> None:
     """The memory that a step frees stays with the process, with what is in it, and serves the next step."""
     model, data = small_critic(cls), learnt_by(cls, images)
-    expected = trained(model, data, CONFIG)
+    expected = usual(cls)
     request.getfixturevalue("fresh_memory_is_nan")
     assert_equal(trained(model, data, CONFIG), expected)
 
@@ -223,31 +228,20 @@ def test_streamed_data_are_those_in_memory(cls: type[Model], tmp_path: Path) -> 
     assert_equal(trained(model, streams, CONFIG), trained(model, stays, CONFIG))
 
 
-Context = Callable[[], object]
-WAYS: dict[str, tuple[Context, Context]] = {
-    "graphs, then without": (recorded_steps, nullcontext), "then graphs": (nullcontext, recorded_steps),
-}  # fmt: skip
-
-
 @every_model
-@pytest.mark.parametrize("way", WAYS)
-def test_a_run_goes_on_with_recorded_steps_or_without(
-    cls: type[Model], way: str, images: Dataset, tmp_path: Path
-) -> None:
-    model, data = small_critic(cls), learnt_by(cls, images)
-    whole, first = trained(model, data, RECORDED), initialize_state(model, data.shape, 0, CPU, len(data.classes))
-    n_recorded = 0
-    second = initialize_state(model, data.shape, 1, CPU, len(data.classes))
-    for context, state in zip(WAYS[way], (first, second), strict=True):
-        if state is second:
-            checkpoint.restore(second, tmp_path / "state.ckpt", model)
-        with context() as recorded:  # type: ignore[attr-defined]
-            train_until(state, 5 if state is first else RECORDED.steps, model, data, RECORDED)
-        n_recorded += len(recorded or ())
-        if state is first:
-            save(first, tmp_path / "state.ckpt")
-    assert n_recorded
-    assert_equal(second, whole)
+def test_a_run_goes_on_with_recorded_steps_or_without(cls: type[Model], images: Dataset, tmp_path: Path) -> None:
+    """With them, then without, then with them again, each time from a checkpoint."""
+    model, data, file = small_critic(cls), learnt_by(cls, images), tmp_path / "state.ckpt"
+    parts = ((5, recorded_steps), (7, nullcontext), (RECORDED.steps, recorded_steps))
+    for seed, (last, context) in enumerate(parts):
+        state = initialize_state(model, data.shape, seed, CPU, len(data.classes))
+        if seed:
+            checkpoint.restore(state, file, model)
+        with context() as recorded:
+            train_until(state, last, model, data, RECORDED)
+        assert context is nullcontext or recorded
+        save(state, file)
+    assert_equal(state, trained(model, data, RECORDED))
 
 
 @pytest.mark.skipif(missing_compiler(CPU) is not None, reason="needs a compiler of C++")
