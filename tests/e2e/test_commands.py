@@ -89,7 +89,7 @@ def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.draws
 @pytest.mark.parametrize("model", GENERATORS)
 def test_from_vectors_to_a_plot(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run = said(capsys, "train", model, "ring", *tiny(model))
+    run = said(capsys, "train", model, "ring", *" ".join(tiny(model)).replace("-every 3", "-every 6").split())
     assert size(Path(run) / "previews" / "0000006.png")[1] > 300
     assert size(said(capsys, "sample", "last", "-n", "100"))[0] > 300
     said(capsys, "sample", "last", "-n", "100", "--out", "points.npy")
