@@ -15,8 +15,9 @@ GENERATORS = [name for name, cls in MODELS.items() if cls.n_domains == 1 and nam
 
 
 def tiny(model: str) -> list[str]:
-    """Options that make any model small."""
-    return [*SMALL, "--latents", "3,2"] if model == "laddervae" else TINY
+    """Options that make any model small, and few the updates of a critic."""
+    own = {"laddervae": [*SMALL, "--latents", "3,2"], "wgan": [*TINY, "--initial-critic-steps", "1"]}
+    return own.get(model, TINY)
 
 
 @pytest.mark.parametrize("model", [*GENERATORS, pytest.param("dcgan", marks=pytest.mark.draws)])

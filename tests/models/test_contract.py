@@ -4,7 +4,9 @@ import ast
 import inspect
 import json
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -223,9 +225,23 @@ def test_images_have_1_to_16_channels_of_numbers(cls: type[Model], channels: int
     assert (numbers <= target.max((0, 2, 3)) + 1e-3).all()
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[type[Model]], Trained]:
+    """The small model of a class after four steps on images, which is trained for the first test that asks for it."""
+
+    @cache
+    def trained(cls: type[Model]) -> Trained:
+        folder, data = tmp_path_factory.mktemp("trained") / "run", sources(cls, image_collection())
+        return ganvas.train(small(cls), data, folder=folder, steps=4, batch_size=8, checkpoint_every=2, quiet=True)
+
+    return trained
+
+
 @every_generator
-def test_what_a_model_can_do_after_training(cls: type[Model], images: Dataset) -> None:
-    trained = ganvas.train(small(cls), images, steps=4, batch_size=8, checkpoint_every=1, quiet=True)
+def test_what_a_model_can_do_after_training(
+    cls: type[Model], images: Dataset, trained_once: Callable[[type[Model]], Trained]
+) -> None:
+    trained = trained_once(cls)
     assert isinstance(trained.model, GenerativeModel)
     assert trained.sample(5).x.shape == (5, 3, 12, 10)
     assert torch.equal(trained.sample(5, seed=1).x, trained.sample(5, seed=1).x)
@@ -241,19 +257,24 @@ def test_what_a_model_can_do_after_training(cls: type[Model], images: Dataset) -
 
 
 @every_generator
-def test_results_do_not_depend_on_what_else_is_in_the_batch(cls: type[Model], images: Dataset) -> None:
+def test_results_do_not_depend_on_what_else_is_in_the_batch(
+    cls: type[Model], trained_once: Callable[[type[Model]], Trained]
+) -> None:
     """Inference in evaluation mode: no batch statistics, whatever was done in training."""
-    trained = ganvas.train(small(cls), images, steps=3, batch_size=8, quiet=True)
+    trained = trained_once(cls)
     z, y = torch.randn(9, 6), torch.arange(9) % 5
     assert (trained.decode(z, y).x[:2].int() - trained.decode(z[:2], y[:2]).x.int()).abs().max() <= 1
 
 
 @every_model
 def test_every_score_of_a_model_is_a_number_an_example(
-    cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
+    cls: type[Model],
+    images: Dataset,
+    trained_once: Callable[[type[Model]], Trained],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scores, "INVERSION_STEPS", 5)
-    run = ganvas.train(small(cls), sources(cls, images), steps=2, batch_size=8, quiet=True)
+    run = trained_once(cls)
     run = run.fit_prior(images, kinds=["gaussian"]) if isinstance(run.model, EncoderModel) else run
     kinds = score_kinds(run)
     assert kinds or cls is ganvas.CUT, "one of a translator that goes one way"
