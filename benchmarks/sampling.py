@@ -125,7 +125,7 @@ def translation_jobs(trained: Trained, n: int, folders: Iterator[Path]) -> Jobs:
 
     jobs: dict[str, Job] = {
         "reading": lambda: list(
-            read_ahead([File((path.name,), path) for path in paths], None, trained.domain_scaling(), (255, 255, 255))
+            read_ahead([File((p.name,), str(p)) for p in paths], None, trained.domain_scaling(), (255, 255, 255))
         ),
         "network": lambda: [trained.translate_batch(part, "B") for part in parts],
         "conversion": lambda: [convert(x) for x in outputs],

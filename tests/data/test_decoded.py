@@ -169,6 +169,24 @@ def test_a_change_of_the_files_is_noticed(photos: Path, monkeypatch: pytest.Monk
     check_same(without_cache(train, DataOptions(), monkeypatch), load(train))
 
 
+@pytest.mark.parametrize("change", ["time", "bytes", "name", "removal", "addition"])
+def test_a_file_that_is_another_makes_another_entry(change: str, photos: Path) -> None:
+    options = DataOptions(holdout=0)
+    n, path = len(load(photos, options)), photos / "a" / "000.png"
+    status, content = path.stat(), path.read_bytes()
+    if change == "time":  # of as many bytes as before
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
+    elif change == "bytes":  # at the same time as before
+        path.write_bytes(content + b" ")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif change == "addition":
+        (path.parent / "new.png").write_bytes(content)
+    else:
+        path.rename(path.parent / "new.png") if change == "name" else path.unlink()
+    assert len(load(photos, options)) == n + {"removal": -1, "addition": 1}.get(change, 0)
+    assert n_entries() == 2
+
+
 @pytest.mark.parametrize(
     "damage",
     [

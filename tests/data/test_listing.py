@@ -27,6 +27,14 @@ def names(folder: Path) -> list[str]:
     return [str(file) for file in list_files(folder).images]
 
 
+def test_files_have_the_paths_that_lead_to_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("x.png", "a/b/y.png"):
+        picture(tmp_path / name, 0)
+    monkeypatch.chdir(tmp_path)
+    for root in (tmp_path, Path(), Path("a/..")):
+        assert [file.path for file in list_files(root).images] == [root / "a" / "b" / "y.png", root / "x.png"]
+
+
 @unix
 def test_links_to_folders_are_read_through_once_each(tmp_path: Path) -> None:
     data, away = tmp_path / "data", tmp_path / "away"

@@ -28,7 +28,7 @@ from tests.support.data import write_folder
 from tests.support.models import small
 
 BYTES, WORDS = (
-    translation.InputImage(File(("x.png",), Path("x.png")), torch.zeros(3, 8, 8), np.dtype(kind))
+    translation.InputImage(File(("x.png",), "x.png"), torch.zeros(3, 8, 8), np.dtype(kind))
     for kind in (np.uint8, np.uint16)
 )
 IMAGES = torch.randint(0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -237,7 +237,7 @@ def suggest_source(path: Path) -> str:
     if advice := next((advice for suffixes, advice in OTHER_KINDS.items() if suffix in suffixes), ""):
         return advice.format(name=path.name)
     siblings = path.parent.iterdir() if TABLE_PATTERN.fullmatch(path.name) else ()
-    if any(is_image(File((p.name,), p)) for p in siblings if p.is_file()):
+    if any(is_image(File((p.name,), str(p))) for p in siblings if p.is_file()):
         return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
     if suffix in (".json", ".jsonl"):
         return f"if it holds labels of images, give the folder that has both, e.g. {path.parent}"

@@ -15,6 +15,7 @@ from gzip import BadGzipFile
 from hashlib import blake2b, file_digest
 from io import BytesIO
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -56,10 +57,14 @@ class File:
     """A file below a folder or in an archive."""
 
     parts: tuple[str, ...]  # its folders and its name, below the source
-    path: Path  # where it lies, or the archive that it is in
+    location: str  # its path, or that of the archive that it is in; of a hundred thousand, `Path`s take a second
     archive: ZipFile | None = None
     member: ZipInfo | None = None
     stamp: Stamp = field(default=(), compare=False)  # of a file in a folder
+
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
 
     @property
     def name(self) -> str:
@@ -160,9 +165,9 @@ def list_files(source: Path, exclude: Path | None = None) -> Listing:
     elif is_tar(source):
         files = read_tar(source, excluded)
     else:
-        files = [File((source.name,), source)]
+        files = [File((source.name,), str(source))]
     notes = [f"left out, {what}: {join_names(sorted(names))}" for what, names in sorted(excluded.items())]
-    return classify_files(source, sorted(files, key=lambda file: file.parts), notes)
+    return classify_files(source, sorted(files, key=attrgetter("parts")), notes)
 
 
 def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]]) -> list[File]:
@@ -188,8 +193,9 @@ def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]
                 raise UserError(f"{root} cannot be read ({error_reason(error)})") from error
             excluded[f"folders that cannot be read ({error_reason(error)})"].append("/".join(parts))
             continue
+        prefix = str(folder / "x")[:-1]
         for entry in entries:
-            path, mode, what = Path(entry.path), 0, "pipes, sockets or devices"
+            mode, what = 0, "pipes, sockets or devices"
             try:
                 status = entry.stat()
                 mode = status.st_mode
@@ -197,9 +203,9 @@ def walk_folders(root: Path, exclude: Path | None, excluded: dict[str, list[str]
                 is_link = entry.is_symlink()
                 what = "links that lead nowhere" if is_link else f"files that cannot be read ({error_reason(error)})"
             if stat.S_ISREG(mode):
-                files.append(File((*parts, entry.name), path, stamp=file_stamp(status)))
+                files.append(File((*parts, entry.name), prefix + entry.name, stamp=file_stamp(status)))
             elif stat.S_ISDIR(mode):
-                (links if entry.is_symlink() else folders).append(path)
+                (links if entry.is_symlink() else folders).append(folder / entry.name)
             else:
                 excluded[what].append("/".join((*parts, entry.name)))
     return files
@@ -219,7 +225,7 @@ def read_archive(root: Path, excluded: dict[str, list[str]]) -> list[File]:
         if member.is_dir() or not parts:
             continue
         if stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG):
-            files[parts] = File(parts, root, archive, member)
+            files[parts] = File(parts, str(root), archive, member)
         else:
             excluded["links and the like in a zip"].append("/".join(parts))
     return list(files.values())
@@ -238,7 +244,9 @@ def read_tar(root: Path, excluded: dict[str, list[str]]) -> list[File]:
                 if member.isdir() or not (parts := member_parts(member.name, excluded)):
                     continue
                 if member.isreg() and not member.issparse():
-                    files[parts] = TarMember(parts, root, offset=member.offset_data, size=member.size, buffer=buffer)
+                    files[parts] = TarMember(
+                        parts, str(root), offset=member.offset_data, size=member.size, buffer=buffer
+                    )
                 else:
                     excluded["links and the like in a tar"].append("/".join(parts))
     except (BadGzipFile, EOFError, zlib.error) as error:
@@ -258,16 +266,18 @@ def member_parts(name: str, excluded: dict[str, list[str]]) -> tuple[str, ...]:
 
 def classify_files(root: Path, files: Sequence[File], notes: list[str]) -> Listing:
     """The files, by what they are: images, others, and those that Ganvas itself has written."""
-    paths = {file.parts for file in files}
-    runs = {p[:-1] for p in paths if p[-1] == CONFIG_FILE and (*p[:-1], LOG_FILE) in paths and len(p) > 1}
-    records = {file.parts[:-1]: recorded_files(file) for file in files if file.name == RECORD_FILE}
+    configs, logs = ({f.parts[:-1] for f in files if f.parts[-1] == name} for name in (CONFIG_FILE, LOG_FILE))
+    runs = (configs & logs) - {()}
+    records = {file.parts[:-1]: recorded_files(file) for file in files if file.parts[-1] == RECORD_FILE}
     translated_folders = {folder for folder, names in records.items() if names is None and folder}
     translated_files = {(*folder, *name) for folder, names in records.items() for name in names or ()}
     listing, n_sheets, translations = Listing(root, notes=notes), 0, list[File]()
     excluded: dict[str, list[tuple[str, ...]]] = {"runs": [], "translations": []}
-    for file in (file for file in files if file.name != RECORD_FILE):
+    for file in files:
+        if file.parts[-1] == RECORD_FILE:
+            continue
         above = parent_folders(file) if runs or translated_folders else []
-        by_ganvas = next((f for own in (runs, translated_folders) for f in above if f in own), None)
+        by_ganvas = next((f for own in (runs, translated_folders) for f in above if f in own), None) if above else None
         if by_ganvas:
             excluded["runs" if by_ganvas in runs else "translations"].append(by_ganvas)
         elif not is_image(file):
@@ -292,7 +302,7 @@ def may_hold_images(path: Path) -> bool:
     """Whether a source is a folder, of whatever kind, an archive, or a single image."""
     mode = path_mode(path) or 0
     is_file = stat.S_ISREG(mode)
-    return stat.S_ISDIR(mode) or (is_file and (is_archive(path) or is_image(File((path.name,), path))))
+    return stat.S_ISDIR(mode) or (is_file and (is_archive(path) or is_image(File((path.name,), str(path)))))
 
 
 def is_tar(path: Path) -> bool:
@@ -317,10 +327,8 @@ def recorded_files(record: File) -> set[tuple[str, ...]] | None:
 
 def is_image(file: File) -> bool:
     """Whether a file is an image by its suffix; one without any by how it begins."""
-    if file.suffix in HEIC_SUFFIXES:
-        return register_heic()
-    if file.suffix:
-        return file.suffix in IMAGE_SUFFIXES
+    if suffix := file.suffix:
+        return suffix in IMAGE_SUFFIXES or (suffix in HEIC_SUFFIXES and register_heic())
     with suppress(*READ_ERRORS):
         begins = file.read(16)
         return any(re.match(signature, begins, re.DOTALL) for signature in SIGNATURES)

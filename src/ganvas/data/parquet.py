@@ -97,7 +97,7 @@ class ParquetShards(Shards):
     cache: GroupCache
 
     def image(self, i: int) -> RowImage:
-        return RowImage((self.describe(i),), self.file_of(i), shards=self, row=i)
+        return RowImage((self.describe(i),), str(self.file_of(i)), shards=self, row=i)
 
     def describe(self, i: int) -> str:
         group = int(self.shard_of(i))

@@ -55,7 +55,7 @@ def excluded_notes(path: Path, files: list[Path]) -> list[str]:
     if not path.is_dir():
         return []
     listing = list_files(path)
-    return listing.notes + listing.excluded_notes([File((file.name,), file) for file in files])
+    return listing.notes + listing.excluded_notes([File((file.name,), str(file)) for file in files])
 
 
 def import_library(name: str, extra: str, path: Path) -> Any:

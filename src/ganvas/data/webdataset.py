@@ -71,7 +71,7 @@ class TarShards(Shards):
 
     def image(self, i: int) -> Member:
         file, offset = self.file_of(i), int(self.offsets[i])
-        return Member((file.name, str(offset)), file, offset=offset, size=int(self.bytes[i]))
+        return Member((file.name, str(offset)), str(file), offset=offset, size=int(self.bytes[i]))
 
     def describe(self, i: int) -> str:
         return str(self.image(i))

@@ -246,7 +246,7 @@ def plan_translations(source: Path, out: Path) -> tuple[list[tuple[File, Path]],
         if not listing.images:
             raise UserError(f"{source} holds no images ({SUPPORTED_FORMATS})")
         return [(file, out.joinpath(*file.parts)) for file in listing.images], listing
-    file = File((source.name,), source)
+    file = File((source.name,), str(source))
     if not stat.S_ISREG(mode) or not is_image(file):
         raise UserError(f"{source} is no image: {SUPPORTED_FORMATS}")
     target = out / source.name if out.is_dir() else out
