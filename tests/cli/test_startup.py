@@ -16,7 +16,7 @@ HEAVY = ("torch", "numpy", "pydantic", "PIL", "safetensors", "rich.progress")
 """what help and the version need nothing of"""
 COMPILER = ("torch._dynamo", "torch._inductor", "torch.onnx", "sympy")
 """PyTorch's compiler, and what it imports; this takes about as long as PyTorch itself"""
-NEVER = (*COMPILER, "matplotlib", "scipy", "sklearn", "jinja2", "yaml")
+NEVER = (*COMPILER, "torch.distributed.launcher", "matplotlib", "scipy", "sklearn", "jinja2", "yaml")
 """what the usual commands need nothing of"""
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 3), dtype=np.uint8)
 SCRIPT = """

@@ -1,11 +1,13 @@
 """Networks on no device: names, shapes and types of their tensors, without the numbers."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+T = TypeVar("T")
 
 
 class SkipInitialization(TorchFunctionMode):
@@ -19,7 +21,7 @@ class SkipInitialization(TorchFunctionMode):
         return values["tensor"] if getattr(func, "__module__", "") == nn.init.__name__ else func(*args, **values)
 
 
-def make_skeleton(make: Callable[[], dict[str, nn.Module]]) -> dict[str, nn.Module]:
+def make_skeleton(make: Callable[[], T]) -> T:
     """The networks that the function makes, on no device; the caller's random numbers go on as if nothing had been."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"), SkipInitialization():
         return make()

@@ -9,9 +9,6 @@ from signal import Signals
 from uuid import uuid4
 
 import torch
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, launch_agent
 
 from ..errors import UserError
 from ..nn.device import resolve_device
@@ -32,6 +29,10 @@ def start_ranks(devices: int, words: Sequence[str], device: str) -> int:
     The agent stops them all where one ends with an error, and hands on signals, after which they have 30 seconds to
     save.  On a processor they share its cores.  Source: torch.distributed.run, `--standalone`.
     """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, launch_agent
+
     check_devices(devices, device)
     if resolve_device(device).type == "cpu":
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // devices)))

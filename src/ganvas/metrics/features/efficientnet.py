@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ...data.dataset import convert_channels
+from ...nn.skeleton import make_skeleton
 from .base import MAX_BATCH_SIZE, FeatureSpace
 from .published import PublishedWeights
 
@@ -70,8 +72,10 @@ def efficientnet_lite0() -> nn.Sequential:
 @lru_cache(1)
 def load_pretrained(path: Path | None, device: torch.device) -> nn.Sequential:
     """The network with the weights of this file, which is read once for all runs."""
-    net = efficientnet_lite0()
-    net.load_state_dict(dict(zip(net.state_dict(), LITE0.load().values(), strict=True)))
+    net = make_skeleton(efficientnet_lite0)
+    published = (t.numpy() for t in LITE0.load().values())  # of another order in memory, which would make it slow
+    weights = (torch.from_numpy(np.array(values, order="C")) for values in published)
+    net.load_state_dict(dict(zip(net.state_dict(), weights, strict=True)), assign=True)
     return net.to(device).eval().requires_grad_(False)
 
 
