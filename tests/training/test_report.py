@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 import ganvas
+from ganvas.cli.app import main
 from ganvas.data import Dataset, from_array
 from ganvas.errors import DivergenceError, UserError
 from ganvas.io.text import format_size
 from ganvas.training import report
 from ganvas.training.report import write_report
+from tests.support.cli import said, told
 from tests.support.data import image_collection
 from tests.support.pages import Page
 
@@ -208,6 +210,36 @@ def test_a_run_on_vectors_has_plots() -> None:
     ganvas.train(ganvas.GAN(width=4, latent=2), x, folder="run", **OPTIONS)
     assert "40 examples of 2 " in page_of(Path("run"))[1]
     assert "Each is a plot." in page_of(Path("run"))[1]
+
+
+def test_the_command_writes_where_it_is_asked_to(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "report.html").write_text("an older page")
+    result = told(capsys, "report", "small")
+    assert result["out"] == str(run / "report.html")
+    assert result["runs"][0]["state"] == "Ended: all 4 steps are done."
+    assert "VAE on images" in (run / "report.html").read_text()
+    shutil.copytree(run, "other")
+    assert said(capsys, "report", "small", "other") == "report.html"
+    assert said(capsys, "report", "small", "other") == "report-2.html"
+    for words, sentence in (
+        (("small", "--out", "report.html"), "report.html exists: choose another name, or overwrite it with --force"),
+        (("small", "--out", "page.pdf"), "cannot write page.pdf: end its name in .html"),
+        ((), "name a run: ganvas report last"), (("nothing",), "no run 'nothing'"),
+    ):  # fmt: skip
+        assert main(["report", *words]) == 2
+        assert sentence in capsys.readouterr().err
+    said(capsys, "report", "small", "--out", "report.html", "--force")
+
+
+def test_numbers_of_held_out_examples_are_measured_where_asked(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.cli.report.measure", lambda folder, bar: ["kid   0.1, floor 0.02 <b>"])
+    result = told(capsys, "report", "small", "--evaluate")
+    assert result["runs"][0]["evaluation"] == ["kid   0.1, floor 0.02 <b>"]
+    source = (run / "report.html").read_text()
+    assert "<pre>kid   0.1, floor 0.02 &lt;b&gt;</pre>" in source
+    assert "have not been measured" not in source
 
 
 @pytest.mark.parametrize(("size", "text"), [(0, "0 bytes"), (1, "1 byte"), (4100, "4.1 kB"), (2.5e9, "2.5 GB")])
