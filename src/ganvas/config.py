@@ -18,8 +18,8 @@ class TrainConfig(metaclass=ValidatedMeta):
     """passes over the data, in place of steps"""
     budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None
     """time for the whole run, e.g. 30s, 10m or 1.5h, in place of steps: so many are done as fit in"""
-    batch_size: Annotated[int, Field(gt=0)] = 64
-    """examples per step"""
+    batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] = 64
+    """examples per step; auto is the default, or less where that does not fit in memory"""
     seed: Annotated[int, Field(ge=0)] = 0
     """the run's only source of randomness"""
     ema_decay: Fraction = 0.999
@@ -58,6 +58,12 @@ class TrainConfig(metaclass=ValidatedMeta):
     """write report.html, a page on the run, into its folder when it ends"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to compute; auto is CUDA, then MPS, then the CPU"""
+
+    @property
+    def examples_per_step(self) -> int:
+        """`batch_size`, for which a run has a number, also where auto was asked."""
+        assert isinstance(self.batch_size, int)
+        return self.batch_size
 
     def is_out_of_patience(self, evaluations: int) -> bool:
         """Whether a run ends whose samples got no better in so many evaluations."""

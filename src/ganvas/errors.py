@@ -50,6 +50,10 @@ class RankError(RuntimeError):
     """Processes that train together cannot go on: one has ended, or their weights differ.  Exit code 1."""
 
 
+class OutOfMemoryError(MemoryError):
+    """Memory ran out, or does not suffice: the message says for what, and what fits.  Exit code 1."""
+
+
 class TrainingStopped(KeyboardInterrupt):
     """Training was asked to stop and has saved its state.  Exit code 128 + the signal's number."""
 

@@ -16,7 +16,16 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from .. import __version__
-from ..errors import DivergenceError, InvalidFileError, RankError, TrainingStopped, UserError, WriteError, error_reason
+from ..errors import (
+    DivergenceError,
+    InvalidFileError,
+    OutOfMemoryError,
+    RankError,
+    TrainingStopped,
+    UserError,
+    WriteError,
+    error_reason,
+)
 from ..io.text import escape_lines, escape_text, replace_non_finite
 from . import arguments
 from .help import HelpFormatter
@@ -25,6 +34,13 @@ ARGUMENT_PATTERN = re.compile(
     r"`(?P<named>[a-z]\w*)`|(?<![\w./`'\"\-])(?P<name>[a-z]\w*)(?P<value>=(?:[^\s,;:]|[,:.](?=\S))+)"
 )
 """an argument as Python has it: `name`, or name=value"""
+FEWER = "ask for fewer examples, with a smaller -n"
+MEMORY_REMEDIES = dict.fromkeys(("sample", "reconstruct", "evaluate", "compare"), FEWER) | {
+    "score": "score fewer examples at once, with --limit, or with fewer --importance-samples where they are given",
+    "translate": "translate smaller images, or fewer at once",
+}
+MEMORY_REMEDY = "ask for fewer or smaller examples, or a smaller model or batch"
+"""what to do where memory runs out, by command, and in all others"""
 
 formatter: HelpFormatter = HelpFormatter()
 HELP = "Train VAEs and GANs on your data: `ganvas demo`, or `ganvas train vae FOLDER`."
@@ -219,7 +235,7 @@ def explain_error(error: BaseException) -> tuple[int, str]:
             return 2, spell_options(format_errors(invalid))
         case InvalidFileError():
             return 2, str(error)
-        case UserError() | DivergenceError() | RankError() | WriteError() as failure:
+        case UserError() | DivergenceError() | RankError() | WriteError() | OutOfMemoryError() as failure:
             return 2 if isinstance(failure, UserError) else 1, spell_options(str(error))
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError() as missing:
             return 2, f"{missing.filename}: {(missing.strerror or 'not found').lower()}"
@@ -234,10 +250,11 @@ def explain_error(error: BaseException) -> tuple[int, str]:
         case OSError() as failed:
             location = f"{failed.filename}: " if failed.filename else ""
             return 1, f"{location}{error_reason(failed)}; what was written before is kept"
-    from ..data.memory import is_out_of_memory
+    from ..data.memory import is_out_of_memory, requested_memory
 
     if is_out_of_memory(error):
-        return 1, "there is not enough memory: ask for fewer or smaller examples, or a smaller model or batch"
+        remedy = MEMORY_REMEDIES.get("".join(command_line[:1]), MEMORY_REMEDY)
+        return 1, f"there is not enough memory{requested_memory(error)}: {remedy}"
     if isinstance(error, CycloptsError):
         return 2, " ".join(str(error).split())
     return 1, f"failed with {type(error).__name__}: {error} (--debug shows where)"

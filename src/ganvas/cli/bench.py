@@ -118,7 +118,7 @@ def bench(models: Sequence[Model], options: BenchOptions, given: frozenset[str])
     values, inputs = to_dict(options.training), options.inputs
     for name in given.intersection(UNUSED_OPTIONS):
         raise UserError(f"{name}={values[name]} has no effect on the time of a step: leave it out")
-    for name in ("precision", "compile"):
+    for name in ("precision", "compile", "batch_size"):
         if values[name] == "auto":
             raise UserError(f"{name}=auto is decided where a run begins: give what is to be measured")
     if inputs.dimensions is not None and (names := sorted(given.intersection(("size", "channels")))):
@@ -132,10 +132,10 @@ def bench(models: Sequence[Model], options: BenchOptions, given: frozenset[str])
     for model in models:
         name, own = model_name(model), {key: value for key, value in values.items() if key in given}
         try:
-            data = make_data(model, inputs, replace(model.default_training, **own).batch_size)
+            data = make_data(model, inputs, replace(model.default_training, **own).examples_per_step)
             model, defaults = choose_defaults(model, data, own)  # noqa: PLW2901
             config = replace(model.default_training, **defaults.training | own)
-            bar.say(f"{name}: {inputs}, batches of {config.batch_size}")
+            bar.say(f"{name}: {inputs}, batches of {config.examples_per_step}")
             speed = measure(model, config, data, device, given)
             bar.print_notes(speed.notes)
         except UserError as error:
@@ -166,8 +166,8 @@ def measure(model: Model, config: TrainConfig, data: Data, device: torch.device,
     """How fast the model trains on the data; UserError where it cannot, or a given option has no effect."""
     data = prepare_data(model, data)
     refuse_unused(model, config, given, data.shape)
-    model.validate_batch_size(config.batch_size, data.shape)
-    check_batches(data.datasets, config.batch_size, config.balanced)
+    model.validate_batch_size(config.examples_per_step, data.shape)
+    check_batches(data.datasets, config.examples_per_step, config.balanced)
     return measure_speed(model, data, config, device)
 
 
@@ -181,7 +181,7 @@ def result(config: TrainConfig, speed: Speed) -> dict[str, Any]:
     """What is said of a model: times in seconds, operations and bytes a step."""
     flops = {kind: speed.work.flops(kind) for kind in ("matmul", "convolution")}
     return {
-        "step": speed.step, "batch_size": config.batch_size, "examples_per_second": config.batch_size / speed.step,
+        "step": speed.step, "batch_size": (n := config.examples_per_step), "examples_per_second": n / speed.step,
         "flops": flops, "bytes": speed.work.bytes, "floor": speed.floor, "share": speed.share,
         "parameters": speed.parameters, "rates": rates_by_name(speed.rates),
     }  # fmt: skip

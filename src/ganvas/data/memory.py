@@ -15,6 +15,9 @@ EXAMPLE_COPIES, CODE_BYTES = 2, 1024
 OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory|Storage size calculation overflowed")
 """what PyTorch says where there was not enough"""
 
+REQUEST = re.compile(r"tried to allocate (?:(\d+) bytes|([\d.]+ \w+))", re.IGNORECASE)
+"""how it says how much was asked of it then"""
+
 
 class TooLargeError(UserError):
     """Something would take more memory than is free."""
@@ -63,3 +66,10 @@ def check_examples_fit(n: int, shape: tuple[int, ...], request: str) -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     is_of_torch = isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
     return is_of_torch or isinstance(error, MemoryError)
+
+
+def requested_memory(error: BaseException) -> str:
+    """ ", which asked for 2.00 GiB more" of the error of memory that ran out; nothing where it does not say."""
+    if not (found := REQUEST.search(str(error))):
+        return ""
+    return f", which asked for {found[2] or format_bytes(int(found[1]))} more"

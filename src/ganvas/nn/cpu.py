@@ -32,6 +32,13 @@ def retain_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def return_freed_memory() -> None:
+    """Have glibc, where it is the C library, return to the system what tensors have freed."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 class InstanceNorm(nn.InstanceNorm2d):
     """Instance norm (arXiv:1607.08022) that leaves maps in the order of memory in which they come.
 

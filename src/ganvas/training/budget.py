@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..config import TrainConfig
 from ..data import Data
+from ..data.memory import is_out_of_memory
 from ..io.text import format_duration, format_step_time
 from ..model import Model, device_of
 from ..nn.device import resolve_device
@@ -21,6 +22,7 @@ from .bench import FIRST_STEP, time_steps
 from .distributed import agree, from_main, initial_device, is_main, shard
 from .fit import SAVE_INTERVAL_SECONDS, Run
 from .loop import initialize_state
+from .memory import end_error, watch
 from .progress import ProgressBar, TrainingProgress
 from .validation import INTERVAL, SampleEvaluator, make_evaluator
 
@@ -79,7 +81,13 @@ def fit_to_budget(
     endless = replace(endless, lr_milestones=(1e-9,), lr_gamma=1e-30)  # a trial that learns nothing cannot diverge
     with TemporaryDirectory(prefix="ganvas-") as folder, bar.show_work("timing steps"):
         run = Run(model, raw_data, data, endless, Path(folder), state, ProgressBar(quiet=True))
-        costs = measure_costs(run, min(TRIAL_SECONDS, TRIAL_SHARE * config.budget))
+        run.steps = watch(run.steps)
+        try:
+            costs = measure_costs(run, min(TRIAL_SECONDS, TRIAL_SHARE * config.budget))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise end_error([run], "", error) from error
     left = PLANNED_SHARE * (config.budget - (passed := time.monotonic() - start))
     steps, every = map(int, from_main(lambda: "{} {}".format(*costs.plan(left, every))).split())
     plan = f"{steps:,} step{'s' * (steps > 1)} with a checkpoint every {every:,}"

@@ -175,7 +175,7 @@ class GraphPlayer(StepPlayer):
 
     def step_key(self, step: int) -> Hashable | None:
         """What tells this step from others; None where it cannot be recorded."""
-        key = self.model.step_key(step, self.config.batch_size, self.stream.n)
+        key = self.model.step_key(step, self.config.examples_per_step, self.stream.n)
         return None if key is None else (key, is_ema_due(step, self.ema_decay))
 
     def find_steps(self, key: Hashable) -> KeyedSteps:

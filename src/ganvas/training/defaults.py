@@ -28,7 +28,9 @@ def choose_defaults(
 
     Of a model that took over options of another run, `own_fields` are those that somebody gave for this one.
     """
-    given = given_names(options)
+    given = given_names(options) - (
+        {"batch_size"} if options.get("batch_size") == "auto" else set()
+    )  # the default first
     has_own = chooses_defaults(type(model)) and not model.own_networks
     chosen = model.defaults_for(data, given | (model.given if own_fields is None else own_fields)) if has_own else {}
     values = {name: value for name, value in chosen.items() if name not in given | model.given}

@@ -15,6 +15,7 @@ import torch
 from .. import __version__
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling, class_counts, make_stream
+from ..data.memory import is_out_of_memory
 from ..diagnostics import examine, recent_lines
 from ..distributions.priors import STANDARD, FittedPriors
 from ..errors import DivergenceError, RankError, TrainingStopped, UserError
@@ -30,7 +31,7 @@ from ..randomness import make_generator, reseed
 from ..ranks import world_size
 from ..viz.curves import draw_curves
 from ..viz.images import encode_previews, preview
-from . import rollback, run_records, validation
+from . import memory, rollback, run_records, validation
 from .distributed import agree, check_equal, gather_rank_state, is_loss_of_rank, is_main, shared_tensors, uses_shards
 from .ema import current_ema, ema_decay_of
 from .loop import TrainState, check_finite, ensure_scaling, initialize_state
@@ -133,7 +134,7 @@ class Run:
                     arguments = self.model, self.raw_data, self.config, state, lines, self.evaluator
                     self.evaluator = validation.make_evaluator(*arguments)
                 self.bar.print_notes(self.evaluator.notes if self.evaluator else [])
-                batch = self.config.batch_size * world_size()
+                batch = self.config.examples_per_step * world_size()
                 with self.bar.track_training(steps, lambda: state.step, batch, folder) as progress:
                     yield from rollback.run_steps(self, lines, stop, progress)
         except DivergenceError as error:
@@ -144,8 +145,10 @@ class Run:
         except UserError as error:
             error.is_of_rank = not is_main()  # rank 0 does not learn of it
             raise
-        except RuntimeError as error:
-            if not isinstance(error, RankError) and not is_loss_of_rank(error):
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error) and self.stop is None:  # of a group, whoever trains it says so
+                raise memory.end_error([self], folder, error) from error
+            if not isinstance(error, RuntimeError) or not (isinstance(error, RankError) or is_loss_of_rank(error)):
                 raise
             why = str(error) if isinstance(error, RankError) else "another rank has ended, so this one cannot go on"
             message = f"{why}; {folder} keeps the checkpoint of step {self.saved_step} of {steps}"
@@ -171,7 +174,7 @@ class Run:
         """
         steps, checkpoint_every = self.config.steps, self.config.checkpoint_every
         yield self.state.step
-        for step in self.steps:
+        for step in memory.watch(self.steps):
             if notes := self.state.notes[self.n_notes_shown :]:
                 self.bar.print_notes(notes)
                 self.n_notes_shown += len(notes)
@@ -297,7 +300,7 @@ class Run:
     def save_checkpoint(self) -> None:
         """Write the state, with what it is the state of."""
         metadata: dict[str, Any] = {"ganvas": __version__, "model": model_name(self.model)}
-        metadata |= {"fields": to_dict(self.model), "batch_size": self.config.batch_size}
+        metadata |= {"fields": to_dict(self.model), "batch_size": self.config.examples_per_step}
         metadata |= {"world_size": world_size()} if world_size() > 1 else {}
         rollback.save_checkpoint(self, metadata, gather_rank_state(self.state.nets))
 

@@ -184,7 +184,7 @@ def open_stream(model: Model, data: Data, config: TrainConfig, state: TrainState
     """The batches that a run still has to see; what is to be said of them is noted in its state."""
     device = device_of(state.nets)
     stream = make_stream(
-        data, ensure_scaling(state, model, data), batch=config.batch_size, seed=config.seed, device=device,
+        data, ensure_scaling(state, model, data), batch=config.examples_per_step, seed=config.seed, device=device,
         position=state.position, balanced=config.balanced, device_bytes=device_data_limit(device),
         rank=rank(), world_size=world_size(),
     )  # fmt: skip

@@ -19,6 +19,7 @@ import torch
 
 from ..config import TrainConfig
 from ..data import DataOptions, Sources, load_all, resolve_stream
+from ..data.memory import is_out_of_memory
 from ..errors import DivergenceError, TrainingStopped, UserError, check_positive, did_you_mean, first_line
 from ..fields import mark_given
 from ..inference.trained import Trained
@@ -34,6 +35,7 @@ from .distributed import is_rank
 from .fit import Run
 from .loop import StepPlayer, TrainState, initialize_state, make_player, open_stream, option_notes, prepare_data
 from .measurements import time_in_turns
+from .memory import end_error
 from .progress import MemberBar, ProgressBar, TrainingProgress
 from .resume import restore_run
 from .run import batch_size_notes, check_sources, fit_to_data, split_options
@@ -83,10 +85,11 @@ def train_many(
     given = model.given | given_names({**options, **sweep})
     members = list[tuple[str, Model, Defaults]]()
     prepared = list[tuple[Any, TrainConfig, TrainState]]()
-    for name, variant, own in expand(model, options, seeds, sweep):
+    for i, (name, variant, own) in enumerate(expanded := expand(model, options, seeds, sweep)):
         member, defaults = choose_defaults(variant, raw_data, {**options, **sweep})  # as of the run alone
         members.append((name, member, defaults))
-        prepared.append(prepare_member(member, raw_data, own, defaults.training))
+        own |= {"batch_size": prepared[-1][1].batch_size} if i % seeds else {}  # noqa: PLW2901  measured once
+        prepared.append(prepare_member(member, raw_data, own, defaults.training, bar, len(expanded)))
     pairs = zip(members, prepared, strict=True)
     refuse_unused_by_all([(one, config, part.shape) for (_, one, _), (part, config, _) in pairs], given, bar)
     stem, names = Path(runs_dir) / run_records.run_name(model, raw_data), [name for name, *_ in members]
@@ -106,7 +109,7 @@ def train_many(
             runs.append(Run(member_model, raw_data, training_data, config, path, state, member_bar))
         first = runs[0]
         default_config = split_options(options, members[0][1], members[0][2].training)[0]
-        notes = batch_size_notes(first.data, first.config.batch_size, default_config.batch_size)
+        notes = batch_size_notes(first.data, first.config.examples_per_step, default_config.examples_per_step)
         chosen_notes = dict.fromkeys(note for *_, defaults in members for note in defaults.notes)
         bar.print_notes([*chosen_notes, *precision_notes(first.config, first.device), *first.data.notes, *notes])
         return fit_all(runs, stem, bar)
@@ -123,7 +126,7 @@ def resume_many(
 ) -> TrainedGroup:
     """Go on with all runs of the group NAME, as `resume` does with one; all else is that of `resume`."""
     refuse_ranks()
-    refuse_trials(changes.get("precision"), changes.get("compile"))
+    refuse_trials(changes.get("precision"), changes.get("compile"), batch=changes.get("batch_size"))
     folders, bar = find_group(name), ProgressBar(quiet)
     if not folders:
         raise UserError(f"no group of runs {str(name)!r}: it is the name of its runs without -seed0 at the end")
@@ -145,10 +148,11 @@ def refuse_ranks() -> None:
         raise UserError("a group of runs is trained by one process: leave out devices, and torchrun")
 
 
-def refuse_trials(precision: str | None, compile_: str | None, budget: float | None = None) -> None:
+def refuse_trials(precision: str | None, compile_: str | None, budget: float | None = None, batch: Any = None) -> None:
     """UserError for what is measured or compiled in a trial of a single run."""
     trials = {"precision=auto": precision == "auto", f"compile={compile_}": compile_ in ("auto", "on")}
-    for option in (name for name, is_asked in (trials | {f"budget={budget}": budget}).items() if is_asked):
+    trials |= {"batch_size=auto": batch == "auto", f"budget={budget}": bool(budget)}
+    for option in (name for name, is_asked in trials.items() if is_asked):
         raise UserError(f"{option} begins with a trial of one run: leave it out for a group of runs")
 
 
@@ -202,12 +206,12 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
 
 
 def prepare_member(
-    model: Model, raw_data: Any, options: dict[str, Any], defaults: dict[str, Any]
+    model: Model, raw_data: Any, options: dict[str, Any], defaults: dict[str, Any], bar: ProgressBar, n_runs: int
 ) -> tuple[Any, Any, TrainState]:
     """The data as a member learns them, its configuration and first state; UserError where they do not fit."""
     data, (config, _) = prepare_data(model, raw_data), split_options(options, model, defaults)
     refuse_trials(config.precision, config.compile, config.budget)
-    config = fit_to_data(config, model, raw_data, data, options.get("batch_size") is not None)
+    config, _ = fit_to_data(config, model, raw_data, data, options.get("batch_size"), bar, n_runs)
     device = resolve_device(config.device)
     return data, config, initialize_state(model, data.shape, config.seed, device, len(data.classes))
 
@@ -243,7 +247,7 @@ def fit_all(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> TrainedGroup:
     for run in runs:
         run.files.write_config(run_records.read_config(run.folder) | {GROUP_KEY: group})
     divergences: dict[str, DivergenceError] = {}
-    steps, batch = max(run.config.steps for run in runs), sum(run.config.batch_size for run in active)
+    steps, batch = max(run.config.steps for run in runs), sum(run.config.examples_per_step for run in active)
     go_on = f"go on with: ganvas resume {stem}"
     with catch_stop_signals(lambda: "stopping: the step under way is finished, then all runs are saved") as stop:
         try:
@@ -252,6 +256,10 @@ def fit_all(runs: Sequence[Run], stem: Path, bar: ProgressBar) -> TrainedGroup:
         except KeyboardInterrupt as error:
             message = f"ended at once; the runs keep their checkpoints; {go_on}"
             raise TrainingStopped(message, signal.SIGINT) from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise end_error(runs, str(stem), error) from error
     if stopped:
         step = max(run.state.step for run in runs)
         raise TrainingStopped(f"{len(runs)} runs stopped at step {step} of {steps}; {go_on}", stopped)

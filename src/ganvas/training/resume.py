@@ -23,8 +23,9 @@ from .defaults import refuse_unused
 from .distributed import check_fsdp, initial_device, is_main, shard
 from .fit import Run
 from .loop import TrainState, initialize_state, prepare_data
+from .memory import choose_batch_size
 from .progress import ProgressBar
-from .tuning import resolve_switches
+from .tuning import Record, resolve_switches
 
 CHANGEABLE_TRAIN_FIELDS = (
     "steps", "device", "batch_size", "checkpoint_every", "ema_decay", "lr_milestones", "lr_gamma", "lr_decay",
@@ -56,13 +57,12 @@ def restore_run(
     raw_data, description = reload_data(training_data, data, config["model"], bar, allow_changed_data)
     dataset = prepare_data(model, raw_data)
     refuse_unused(model, train_config, overrides.keys(), dataset.shape)
-    model.validate_batch_size(train_config.batch_size, dataset.shape)
-    check_batches(dataset.datasets, train_config.batch_size, train_config.balanced, world_size())
+    train_config, trials = fit_batches(model, dataset, train_config, old_config, bar)
     check_fsdp(train_config)
     if train_config.fsdp and world_size() == 1:
         bar.print_notes(["fsdp has no effect here: one process has nobody to share its networks with"])
     state = restore_state(files, config, model, dataset, train_config, "device" in overrides)
-    train_config, trials = resolve_switches(model, dataset, train_config, state, bar)
+    train_config, trials = resolve_switches(model, dataset, train_config, state, bar, trials)
     run = Run(model, raw_data, dataset, train_config, folder, state, bar)
     if is_main():
         restore_missing_files(run)
@@ -93,6 +93,22 @@ def restore_run(
     if is_main():
         files.write_log(run.log_lines)
     return run
+
+
+def fit_batches(
+    model: Model, data: Data, config: TrainConfig, old_config: TrainConfig, bar: ProgressBar
+) -> tuple[TrainConfig, Record]:
+    """The configuration with a number of examples a step, and the record of its trial, if there was one.
+
+    UserError where model or data do not allow such batches.
+    """
+    trials = Record()
+    if config.batch_size == "auto":
+        config = replace(config, batch_size=old_config.batch_size)
+        config, trials = choose_batch_size(model, data, config, bar)
+    model.validate_batch_size(config.examples_per_step, data.shape)
+    check_batches(data.datasets, config.examples_per_step, config.balanced, world_size())
+    return config, trials
 
 
 def check_files(files: RunFolder, config: dict[str, Any], model: Model) -> None:
@@ -223,7 +239,7 @@ def restore_state(
     shard(config, device, state.nets, state.ema_nets)
     if not files.checkpoint.exists():
         return state
-    checkpoint.restore_for_batches(state, files.checkpoint, model, len(data), config.batch_size)
+    checkpoint.restore_for_batches(state, files.checkpoint, model, len(data), config.examples_per_step)
     return state
 
 

@@ -91,7 +91,7 @@ def roll_back(run: "Run", error: DivergenceError) -> list[dict[str, Any]]:
     agree()  # all have looked
     state.meter = Meter()
     state.optimizers.clear()
-    checkpoint.restore_for_batches(state, path, run.model, len(run.data), run.config.batch_size)
+    checkpoint.restore_for_batches(state, path, run.model, len(run.data), run.config.examples_per_step)
     for name, value in selection.items():
         setattr(state, name, value)
     state.rollbacks, state.meter.skipped_in_row = rollbacks, 0

@@ -31,9 +31,10 @@ from .defaults import choose_defaults, given_names, refuse_unused
 from .distributed import check_fsdp, from_main, gather_texts, initial_device, is_main, join_ranks, shard, share_errors
 from .fit import Run
 from .loop import initialize_state, prepare_data
+from .memory import choose_batch_size
 from .progress import ProgressBar
 from .resume import restore_run
-from .tuning import resolve_switches
+from .tuning import Record, resolve_switches
 from .warm_start import adopt_options, initialize_from, read_origin
 
 
@@ -69,16 +70,16 @@ def train(
         has_defaults = origin is not None and bool(origin.data_defaults)
         model, defaults = choose_defaults(model, raw_data, options, own_fields if has_defaults else None)
         config, _ = split_options(options, model, defaults.training)
-        default_batch_size = config.batch_size
+        default_batch_size = config.examples_per_step
         training_data = prepare_data(model, raw_data)
         refuse_unused(model, config, set(given), training_data.shape)
-        config = fit_to_data(config, model, raw_data, training_data, options.get("batch_size") is not None)
+        config, trials = fit_to_data(config, model, raw_data, training_data, options.get("batch_size"), bar)
         device = resolve_device(config.device)
         shape, n_classes = training_data.shape, len(training_data.classes)
         state = initialize_state(model, shape, config.seed, initial_device(config, device), n_classes)
         initial_weights = initialize_from(origin, model, training_data, state, bar.print_notes)
         shard(config, device, state.nets, state.ema_nets)
-        config, trials = resolve_switches(model, training_data, config, state, bar)
+        config, trials = resolve_switches(model, training_data, config, state, bar, trials)
     check_same_data(raw_data)
     evaluator = None
     if config.budget is not None:
@@ -93,7 +94,7 @@ def train(
                 RunFolder(path).check_new()  # another process may have been faster
                 entries = {"init_from": initial_weights, "given": given, "chosen": defaults.values, "trials": trials}
                 run_records.write_config(path, model, raw_data, config, data_options, source_name(data), entries)
-        notes = batch_size_notes(training_data, config.batch_size, default_batch_size)
+        notes = batch_size_notes(training_data, config.examples_per_step, default_batch_size)
         bar.print_notes([*defaults.notes, *training_data.notes, *notes])
         return Run(model, raw_data, training_data, config, path, state, bar, evaluator=evaluator).fit()
 
@@ -113,31 +114,38 @@ def read_sources(data: Sources, options: DataOptions, bar: ProgressBar) -> tuple
 
 
 def fit_to_data(
-    config: TrainConfig, model: Model, raw_data: Data, training_data: Data, has_batch_size: bool
-) -> TrainConfig:
-    """The configuration for these data, with steps in place of epochs; UserError where it does not go with them."""
-    if not has_batch_size:
+    config: TrainConfig, model: Model, raw_data: Data, training_data: Data, batch_size: int | str | None,
+    bar: ProgressBar, n_runs: int = 1,
+) -> tuple[TrainConfig, Record]:  # fmt: skip
+    """The configuration for these data, with steps in place of epochs, and the record of a batch that was measured.
+
+    `batch_size` is what was asked, and `n_runs` are those of its group.  UserError where it does not go with the data.
+    """
+    trials = Record()
+    resolve_device(config.device)
+    if batch_size in (None, "auto"):
         most = max(1, min(map(len, training_data.datasets)) // world_size())
-        config = replace(config, batch_size=min(config.batch_size, most))
+        config = replace(config, batch_size=min(config.examples_per_step, most))
+    if (batch_size or model.default_training.batch_size) == "auto":
+        config, trials = choose_batch_size(model, training_data, config, bar, n_runs)
     if config.epochs is not None:
-        steps_per_epoch = len(training_data) // (config.batch_size * world_size())
+        steps_per_epoch = len(training_data) // (config.examples_per_step * world_size())
         config = replace(config, epochs=None, steps=max(1, round(config.epochs * steps_per_epoch)))
     if config.patience is not None and (reason := validation.unsupported_reason(model, raw_data)):
         why = f"waits for better samples, but they are not measured: {reason}; leave it out"
         raise UserError(f"patience={config.patience} {why}")
-    resolve_device(config.device)
     if config.fsdp and world_size() == 1:
         raise UserError("fsdp shards networks over several devices: give --devices, or leave it out")
     check_fsdp(config)
-    model.validate_batch_size(config.batch_size, training_data.shape)
-    check_batches(training_data.datasets, config.batch_size, config.balanced, world_size())
-    return config
+    model.validate_batch_size(config.examples_per_step, training_data.shape)
+    check_batches(training_data.datasets, config.examples_per_step, config.balanced, world_size())
+    return config, trials
 
 
 def batch_size_notes(data: Data, batch_size: int, default: int) -> list[str]:
     """That the data have fewer examples than a batch has by default, where they do."""
     small = f"{data.name} has {batch_size} examples, so batches have as many, and not {default}"
-    return [small] if batch_size < default else []
+    return [small] if batch_size == min(map(len, data.datasets)) // world_size() < default else []
 
 
 @contextmanager
@@ -217,7 +225,11 @@ def split_options(
         hint = of_model or did_you_mean(name, known) or f" It has {', '.join(known)}"
         raise UserError(f"train has no option {name!r}.{hint}")
     given = {name: value for name, value in options.items() if value is not None}
-    values = to_dict(model.default_training) | dict(defaults) | given
+    standard = to_dict(model.default_training) | dict(defaults)
+    if standard["batch_size"] == "auto":
+        standard["batch_size"] = TrainConfig.batch_size
+    if (values := standard | given)["batch_size"] == "auto":  # which is measured from the default on
+        values["batch_size"] = standard["batch_size"]
     config = TrainConfig(**{name: values[name] for name in values.keys() & train_names})
     lengths = [f"{name}={getattr(config, name):.15g}" for name in ("steps", "epochs", "budget") if name in given]
     if len(lengths) > 1:

@@ -46,13 +46,13 @@ Choice = tuple[str, str, Seconds]
 
 
 def resolve_switches(
-    model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar
+    model: Model, data: Data, config: TrainConfig, state: TrainState, bar: ProgressBar, trials: Record
 ) -> tuple[TrainConfig, Record]:
-    """The configuration without an "auto" of precision or compile, and the record for config.json.
+    """The configuration without an "auto" of precision or compile, and with other `trials` the record for config.json.
 
     Raises UserError where compile=on and nothing can be compiled here.
     """
-    device, record = device_of(state.nets), Record()
+    device, record = device_of(state.nets), Record(trials)
     bar.print_notes(precision_notes(config, device))
     autos = [name for name in DEFAULTS if getattr(config, name) == "auto"]
     if autos and world_size() > 1:  # ranks that measure different times would do different things
