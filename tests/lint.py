@@ -17,9 +17,9 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1410,
+    ".": 1425,
     "cli": 2400,
-    "data": 7100,
+    "data": 7130,
     "diagnostics": 232,
     "distributions": 900,
     "evaluation": 1132,
@@ -32,7 +32,7 @@ CEILINGS = {
     "nn": 1215,
     "objectives": 345,
     "studio": 2600,
-    "training": 5860,
+    "training": 6140,
     "viz": 1020,
 }
 """most lines of each room"""

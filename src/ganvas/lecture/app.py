@@ -19,10 +19,10 @@ class Recorder:
     """Records the runs of chapters in a thread, one chapter after the other, and says how far it is."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
-        self.messages = dict[str, str]()
+        self.lock: Lock = Lock()
+        self.messages: dict[str, str] = dict[str, str]()
         """by chapter, while its runs are recorded"""
-        self.failures = dict[str, str]()
+        self.failures: dict[str, str] = dict[str, str]()
         """by chapter, what went wrong when they were"""
 
     def start(self, chapter: Chapter) -> tuple[str, bool]:

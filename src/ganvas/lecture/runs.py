@@ -16,6 +16,7 @@ from ..model import Model, to_dict
 from ..training.commands import command_name
 from ..training.defaults import choose_defaults
 from ..training.loop import TrainState, ensure_scaling, initialize_state, prepare_data, train
+from ..training.progress import ProgressBar
 from ..training.run import check_sources, fit_to_data, split_options
 
 
@@ -59,7 +60,7 @@ def open_run(model: Model, data: Any, *, source: str | None = None, **options: A
     model, defaults = choose_defaults(model, raw_data, options)
     config, _ = split_options(options | {"device": "cpu"}, model, defaults.training)
     training_data = prepare_data(model, raw_data)
-    config = fit_to_data(config, model, raw_data, training_data, "batch_size" in options)
+    config, _ = fit_to_data(config, model, raw_data, training_data, options.get("batch_size"), ProgressBar(quiet=True))
     state = initialize_state(
         model, training_data.shape, config.seed, torch.device("cpu"), len(training_data.classes)
     )  # fmt: skip

@@ -281,9 +281,7 @@ class Run:
 
     def save_preview(self, trained: Trained) -> None:
         """Draw examples and what the model makes of them, or samples, with the same noise every time."""
-        batch = self.examples.first(
-            PREVIEW_VECTORS if self.data.in_memory.datasets[0].kind == "vector" else PREVIEW_COLUMNS
-        )
+        batch = self.examples.first(self.preview_size)
         reseed(self.device, self.config.seed, "preview")
         with torch.inference_mode():
             rows = self.model.preview(batch, **trained.nets)
@@ -364,13 +362,15 @@ class Run:
             description["absent_classes"] = absent_classes
         return description
 
+    @property
+    def preview_size(self) -> int:
+        """Examples of a preview."""
+        return PREVIEW_VECTORS if self.data.in_memory.datasets[0].kind == "vector" else PREVIEW_COLUMNS
+
     @cached_property
     def examples(self) -> Batch | PairBatch:
         """What previews and the log's statistics look at every time: as many examples as one of them asks for."""
-        n = max(
-            PREVIEW_VECTORS if self.data.in_memory.datasets[0].kind == "vector" else PREVIEW_COLUMNS,
-            self.model.monitor_batch_size,
-        )
+        n = max(self.preview_size, self.model.monitor_batch_size)
         n, scaling, seed = min(n, *map(len, self.data.in_memory.datasets)), self.state.scaling, self.config.seed
         stream: Iterator[Batch | PairBatch] = make_stream(self.data.in_memory, scaling, batch=n, seed=seed)
         return next(stream).to(self.device)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...data.builtin import MIXTURES
 from ...metrics.modes import mode_coverage
-from ...model import Batch, Move
+from ...model import Batch, Model, Move
 from ...models import GAN
 from ...objectives.adversarial import BORDERS, Loss
 from ...randomness import make_generator
@@ -50,16 +50,18 @@ class StepRecorder:
     """
 
     def __init__(self, run: LectureRun, half_width: float) -> None:
-        self.run, self.model, self.nets = run, run.model, run.state.nets
+        self.run: LectureRun = run
+        self.model: Model = run.model
+        self.nets: nn.ModuleDict = run.state.nets
         self.events: list[list[Any]] = []
         self.fields: list[Tensor] = []
         self.points: list[Tensor] = []
         self.pulls: list[Tensor] = []
-        self.moved = {"D", "G"}
-        self.z = self.model.sample_prior(JUDGED, (2,), make_generator(torch.device("cpu"), "lecture"))
-        self.x = run.scale(run.data.x[:POINTS])
+        self.moved: set[str] = {"D", "G"}
+        self.z: Tensor = self.model.sample_prior(JUDGED, (2,), make_generator(torch.device("cpu"), "lecture"))
+        self.x: Tensor = run.scale(run.data.x[:POINTS])
         axis = torch.linspace(-1, 1, FIELD) * half_width * (1 - 1 / FIELD)
-        self.grid = run.scale(torch.stack(torch.meshgrid(-axis, axis, indexing="ij")[::-1], -1).reshape(-1, 2))
+        self.grid: Tensor = run.scale(torch.stack(torch.meshgrid(-axis, axis, indexing="ij")[::-1], -1).reshape(-1, 2))
 
     def at_line(self, line: int, move: Move | None) -> None:
         """Note that a line runs next, or has yielded this move."""

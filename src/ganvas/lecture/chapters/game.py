@@ -37,7 +37,8 @@ class KnownGenerator(nn.Module):
 
     def __init__(self, mean: float, std: float) -> None:
         super().__init__()
-        self.mean, self.std = nn.Parameter(torch.tensor(mean)), nn.Parameter(torch.tensor(std))
+        self.mean: nn.Parameter = nn.Parameter(torch.tensor(mean))
+        self.std: nn.Parameter = nn.Parameter(torch.tensor(std))
 
     def forward(self, z: Tensor) -> Tensor:
         return self.mean + self.std * z
