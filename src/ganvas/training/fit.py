@@ -150,17 +150,16 @@ class Run:
                 raise memory.end_error([self], folder, error) from error
             if not isinstance(error, RuntimeError) or not (isinstance(error, RankError) or is_loss_of_rank(error)):
                 raise
-            why = str(error) if isinstance(error, RankError) else "another rank has ended, so this one cannot go on"
+            why = error if isinstance(error, RankError) else "another rank has ended, so this one cannot go on"
             message = f"{why}; {folder} keeps the checkpoint of step {self.saved_step} of {steps}"
             raise RankError(f"{message}; go on with: ganvas resume {folder}") from error
         except KeyboardInterrupt as error:
             message = f"ended at once; {folder} keeps the checkpoint of step {self.saved_step} of {steps}"
             raise TrainingStopped(f"{message}; go on with: ganvas resume {folder}", signal.SIGINT) from error
         if state.step < steps:
-            self.bar.say(
-                f"ended at step {state.step} of {steps}, after {state.evaluations_since_best} measurements of samples "
-                f"without improvement; to go on all the same: ganvas resume {folder} --steps {steps}"
-            )
+            why = f"after {state.evaluations_since_best} measurements of samples without improvement"
+            advice = f"to go on all the same: ganvas resume {folder} --steps {steps}"
+            self.bar.say(f"ended at step {state.step} of {steps}, {why}; {advice}")
         self.bar.print_notes(self.data.failure_notes)
         self.bar.print_notes(validation.time_share_notes(run_records.read_log(self.folder)))
         self.bar.say(self.kept_weights_message())
@@ -370,17 +369,15 @@ class Run:
     @cached_property
     def examples(self) -> Batch | PairBatch:
         """What previews and the log's statistics look at every time: as many examples as one of them asks for."""
-        n = max(self.preview_size, self.model.monitor_batch_size)
-        n, scaling, seed = min(n, *map(len, self.data.in_memory.datasets)), self.state.scaling, self.config.seed
-        stream: Iterator[Batch | PairBatch] = make_stream(self.data.in_memory, scaling, batch=n, seed=seed)
-        return next(stream).to(self.device)
+        n = min(max(self.preview_size, self.model.monitor_batch_size), *map(len, self.data.in_memory.datasets))
+        stream: Iterator[Any] = make_stream(self.data.in_memory, self.state.scaling, batch=n, seed=self.config.seed)
+        return next(stream).to(self.device)  # type: ignore[no-any-return]
 
     def comparison_with_kept(self) -> str:
         """Which weights a stopped run keeps, where they are not its last, and how the samples of both compare."""
         if self.evaluator is None or not self.keeps_best or self.is_best:
             return ""
-        # for the reader alone: counted in the state, it would make the resumed run another one
-        now = self.evaluator.measure(self.current_model())
+        now = self.evaluator.measure(self.current_model())  # counted in the state, it would change the resumed run
         best = read_header(self.files.weights).get("samples", {}).get("value")
         now_text, best_text = ("none" if value is None else format_number(value) for value in (now["value"], best))
         name = now["metric"].partition(":")[0]

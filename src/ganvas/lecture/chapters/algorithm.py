@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...data.builtin import MIXTURES
 from ...metrics.modes import mode_coverage
-from ...model import Batch, Model, Move
+from ...model import Batch, Move
 from ...models import GAN
 from ...objectives.adversarial import BORDERS, Loss
 from ...randomness import make_generator
@@ -51,7 +51,8 @@ class StepRecorder:
 
     def __init__(self, run: LectureRun, half_width: float) -> None:
         self.run: LectureRun = run
-        self.model: Model = run.model
+        assert isinstance(run.model, GAN)
+        self.model: GAN = run.model
         self.nets: nn.ModuleDict = run.state.nets
         self.events: list[list[Any]] = []
         self.fields: list[Tensor] = []
