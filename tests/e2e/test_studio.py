@@ -10,9 +10,11 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import ganvas
 from tests.support.browser import NARROW, WIDE, OpenPage, accessibility_faults, overflows
 
 pytest.importorskip("fastapi")
@@ -20,8 +22,14 @@ pytest.importorskip("fastapi")
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a studio over an empty folder of runs."""
+    """The address of a studio over two runs of few steps: a VAE and a CycleGAN."""
     place = tmp_path_factory.mktemp("studio")
+    values = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    np.savez(place / "x.npz", x=values)
+    tiny: dict[str, Any] = {"steps": 2, "quiet": True}
+    x = str(place / "x.npz")
+    ganvas.train(ganvas.VAE(latent=4, width=4), x, folder=place / "runs/vae", batch_size=4, **tiny)
+    ganvas.train(ganvas.CycleGAN(width=4), (x, x), folder=place / "runs/cycle", batch_size=1, **tiny)
     with socket.create_server(("127.0.0.1", 0)) as opened:
         port = opened.getsockname()[1]
     command = [sys.executable, "-m", "ganvas", "studio", "--port", str(port)]
@@ -93,9 +101,65 @@ def test_pictures_are_sent_and_a_run_begins(studio: str, open_page: OpenPage, tm
     open_page.faults.clear()  # type: ignore[attr-defined]
     page.goto(f"{studio}/runs")
     for _ in range(120):
-        if page.locator(".card img").count():
+        if page.locator(".card:has-text('autoencoder') img").count():
             break
         page.wait_for_timeout(500)
         page.reload()
     assert "autoencoder" in page.text_content("#runs")
     assert accessibility_faults(page) == []
+
+
+def picture_of(page: Any) -> str:
+    """The address of the picture that the sliders show, once it is drawn."""
+    page.wait_for_selector("#picture[src]")
+    return str(page.get_attribute("#picture", "src"))
+
+
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_latent_map_is_walked(studio: str, open_page: OpenPage, viewport: dict[str, int]) -> None:
+    page = open_page(f"{studio}/explore/vae", viewport)
+    before = picture_of(page)
+    page.focus("#map")
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    page.wait_for_selector("#picture[src*='A0.5'][src*='A0.25']")
+    assert picture_of(page) != before
+    across = page.locator(f".slider input[data-j='{page.input_value('#across')}']")
+    assert float(across.input_value()) == 0.5
+    across.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#picture[src*='A0.55']")
+    assert not overflows(page)
+    assert accessibility_faults(page) == []
+
+
+def test_a_picture_is_encoded_and_walked_to(studio: str, open_page: OpenPage, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), "orange").save(tmp_path / "mine.png")
+    page = open_page(f"{studio}/explore/vae")
+    page.set_input_files("#upload", tmp_path / "mine.png")
+    page.click("#uploads button >> text=Walk to it")
+    page.click("#walk")
+    page.wait_for_selector("#strip:not([hidden])")
+    with page.expect_response("**/walk.webp*") as answer:
+        page.evaluate("() => fetch(document.querySelector('#walk-webp').href)")
+    assert answer.value.status == 200
+
+
+def test_an_upload_is_translated(studio: str, open_page: OpenPage, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "orange").save(tmp_path / "mine.png")
+    (tmp_path / "text.png").write_text("no picture")
+    page = open_page(f"{studio}/explore/cycle")
+    page.set_input_files("#translated", tmp_path / "mine.png")
+    page.wait_for_selector("#after:not([hidden])")
+    assert accessibility_faults(page) == []
+    page.set_input_files("#translated", tmp_path / "text.png")
+    page.wait_for_selector("#translate-error:not([hidden])")
+    assert page.text_content("#translate-error") == "this is no picture: send a PNG, JPEG or WebP"
+    open_page.faults.clear()  # type: ignore[attr-defined]  # what the browser says of the refusal
+
+
+def test_what_there_is_not_gets_a_sentence(studio: str, open_page: OpenPage) -> None:
+    page = open_page(f"{studio}/explore/nothing")
+    assert "there is no run 'nothing'" in page.text_content("main")
+    open_page.faults.clear()  # type: ignore[attr-defined]
