@@ -9,7 +9,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
+from beartype.roar import BeartypeCallHintViolation
 
+from ganvas.objectives.kl import kl_diagonal
+from ganvas.randomness import derive_seed
 from tests import lint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,3 +96,11 @@ def test_the_tests_that_the_page_on_security_names_exist() -> None:
         named = re.findall(r"`(test_\w+)`", line)
         assert named, line
         assert defined >= set(named), line
+
+
+def test_types_and_shapes_are_checked_at_run_time() -> None:
+    x = torch.ones(2, 3)
+    assert kl_diagonal(x, x).shape == (2, 3)
+    for call in (lambda: derive_seed(1.5), lambda: kl_diagonal(x, torch.ones(2, 4))):  # type: ignore[arg-type]
+        with pytest.raises(BeartypeCallHintViolation):
+            call()
