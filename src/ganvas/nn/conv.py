@@ -137,7 +137,7 @@ def initialize(net: nn.Module) -> nn.Module:
     """
     set_memory_format(net, torch.contiguous_format)  # the order in which random numbers fill a tensor
     axes = next(m.weight.ndim - 2 for m in net.modules() if isinstance(m, Convolution | TransposedConvolution))
-    norms = (BATCH_NORMS[axes], nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+    norms = (BATCH_NORMS[axes], nn.GroupNorm, nn.InstanceNorm2d)
     has_norm = any(isinstance(m, norms) for m in net.modules())
     for m in net.modules():
         if isinstance(m, Convolution | TransposedConvolution | nn.Linear):
