@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.cli.train import read_sweep
 from ganvas.errors import TrainingStopped, UserError
 from ganvas.io.run_folder import RunFolder
 from ganvas.io.safetensors import read_header, read_safetensors
@@ -152,3 +153,14 @@ def test_members_ignore_what_the_sweep_leaves_without_effect(capsys: pytest.Capt
         model = VAE(width=8, latent=3) if name == "rank" else VAE(width=8, latent=3, rank=2)
         with pytest.raises(UserError, match="rank=. has no effect without posterior=low-rank: leave it out"):
             many.train_many(model, "images.npy", sweep={name: values}, **options)
+
+
+def test_a_sweep_may_have_no_value_among_others() -> None:
+    """Where `none` is no value of the option's own, as it is of norms."""
+    assert read_sweep("norm-d=none,batch", DCGAN) == {"norm_d": ["none", "batch"]}
+    assert read_sweep("lr-d=none,1e-3", DCGAN) == {"lr_d": [None, 1e-3]}
+    sweep = read_sweep("clip-grad-norm=none,1", VAE)
+    members = many.expand(VAE(), {}, 1, sweep)
+    assert [(name, options["clip_grad_norm"]) for name, _, options in members] == [
+        ("clip_grad_normnone-seed0", None), ("clip_grad_norm1-seed0", 1),
+    ]  # fmt: skip

@@ -29,14 +29,19 @@ def value_types(hint: Any) -> list[Any]:
     return [kind for part in parts[: 1 if origin is Annotated else None] for kind in value_types(part)]
 
 
+def value_words(hint: Any) -> dict[str, Any]:
+    """What words, in lower case, mean as values of this type other than text: None, and numbers to choose from."""
+    kinds = value_types(hint)
+    choices = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+    is_optional = NoneType in kinds and str not in kinds and "none" not in choices
+    values = {str(value): value for value in choices if not isinstance(value, str)}
+    return values | (dict.fromkeys(NONE_WORDS) if is_optional else {})
+
+
 def convert_tokens(app: App, commands: Sequence[str], arguments: ArgumentCollection) -> None:
-    """Give tokens the values that they stand for where text is not enough: None, and numbers to be chosen from."""
+    """Give tokens the values that they stand for where text is not enough."""
     for argument in (argument for argument in arguments if argument.tokens):
-        kinds = value_types(argument.field_info.annotation)
-        choices = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
-        values = {str(value): value for value in choices if not isinstance(value, str)}
-        if NoneType in kinds and str not in kinds and "none" not in choices:
-            values |= dict.fromkeys(NONE_WORDS)
+        values = value_words(argument.field_info.annotation)
         argument.tokens = [
             token.evolve(value="", implicit_value=values[text]) if (text := token.value.lower()) in values else token
             for token in argument.tokens

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from cyclopts import App, Parameter
 
@@ -22,6 +22,7 @@ from ..training.distributed import is_main, is_rank
 from ..training.launch import start_ranks
 from ..training.resume import CHANGEABLE_TRAIN_FIELDS
 from .app import print_result
+from .arguments import value_words
 from .common import Devices, Given, Json, Quiet, RunName, SourceName, Words
 
 CHANGES = "Changes, from here on"
@@ -30,6 +31,15 @@ CHANGED_DATA_HELP = "go on although the data have changed; config.json notes at 
 SEEDS_HELP = "train so many runs at once, with the seeds seed, seed + 1, ..."
 SWEEP_HELP = "train a run for each value of an option, e.g. lr=1e-4,3e-4,1e-3"
 train_app: App = App(name="train", help="Train a model on a folder of images, a file, or a named data set.")
+
+
+def read_sweep(text: str, cls: type[Model]) -> many.Values:
+    """The option and its values, of NAME=VALUE,VALUE,...; `none` is no value where the option may have none."""
+    hints = get_type_hints(cls, include_extras=True) | get_type_hints(TrainConfig, include_extras=True)
+    return {
+        name: [value_words(hints.get(name)).get(str(value).lower(), value) for value in values]
+        for name, values in many.parse_sweep(text).items()
+    }
 
 
 def make_train_command(cls: type[Model]) -> Callable[..., int]:
@@ -67,7 +77,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
             return print_run(running.train(model, sources, **options), json)
         if options.pop("init_from") is not None:
             raise UserError("`init_from` is for one run: leave out `seeds` and `sweep`")
-        values_of = None if sweep is None else many.parse_sweep(sweep)
+        values_of = None if sweep is None else read_sweep(sweep, cls)
         for name in values_of or ():
             if name in given:
                 raise UserError(f"{name} is given twice: once alone, and once in sweep")

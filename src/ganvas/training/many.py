@@ -43,7 +43,7 @@ from .run_records import GROUP_KEY, find_group, read_group
 from .signals import StopRequest, catch_stop_signals
 from .tuning import precision_notes
 
-Values = Mapping[str, Sequence[int | float | str]]
+Values = Mapping[str, Sequence[int | float | str | None]]
 STACKABLE_DIFFERENCES = ("seed", "lr", "lr_d", "clip_grad_norm", "ema_decay")
 """what may differ between runs whose steps are stacked"""
 
@@ -193,11 +193,11 @@ def expand(model: Model, options: dict[str, Any], seeds: int, sweep: Values) -> 
             raise UserError(f"{name} has no effect on {model_name_with_article(model)}: sweep another option")
         if options.get(name) is not None:
             raise UserError(f"{name} is given twice: once alone, and once in sweep")
-        is_field = name in to_dict(model)
+        is_field, prefixes = name in to_dict(model), [f"{name}{'none' if v is None else v}-" for v in values]
         variants = [
-            (f"{name}{v}-", mark_given(replace(model, **dict[str, Any]({name: v})), {*model.given, name}), options)
+            (prefix, mark_given(replace(model, **dict[str, Any]({name: v})), {*model.given, name}), options)
             if is_field
-            else (f"{name}{v}-", model, options | {name: v}) for v in values
+            else (prefix, model, options | {name: v}) for prefix, v in zip(prefixes, values, strict=True)
         ]  # fmt: skip
     for prefix, member, own in variants:
         seed_range = range(first_seed, first_seed + seeds)
