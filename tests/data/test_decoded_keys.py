@@ -131,10 +131,15 @@ def test_numbers_that_a_run_restores_have_one_entry(tmp_path: Path, monkeypatch:
     assert len(decoded.entries()) == 2
 
 
-def test_what_neither_memory_nor_the_cache_holds_has_both_reasons(photos: Path, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("1e-7", "they take .* GANVAS_CACHE_LIMIT is"), ("0", "GANVAS_CACHE_LIMIT is 0 GiB")]
+)
+def test_what_neither_memory_nor_the_cache_holds_has_both_reasons(
+    limit: str, reason: str, photos: Path, monkeypatch: Patch
+) -> None:
     monkeypatch.setattr("ganvas.data.memory.available_memory", lambda: 100)
-    monkeypatch.setenv(decoded.LIMIT_VARIABLE, "1e-7")
-    with pytest.raises(UserError, match="a smaller `size`.*cache hold them: they take .* GANVAS_CACHE_LIMIT is"):
+    monkeypatch.setenv(decoded.LIMIT_VARIABLE, limit)
+    with pytest.raises(UserError, match=f"a smaller `size`.*cache hold them: {reason}"):
         load(photos)
 
 

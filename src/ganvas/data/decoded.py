@@ -47,8 +47,7 @@ NOT_KEPT = "decoded images are not kept, so each start decodes them anew"
 HEADER_BYTES, BUFFER_BYTES, ALIGNMENT = 1024, 2**20, 8
 USER = getattr(os, "getuid", int)()  # entries are for their user's eyes only, also in a folder that users share
 SUFFIX, PARTS, STALE_SECONDS = ".safetensors", ".*.tmp", 60  # after which what nobody has locked is left over
-DECODERS = ("jpg", "libjpeg_turbo", "jpg_2000", "libtiff", "webp", "avif")
-"""Pillow's names of libraries that it may be built with"""
+DECODERS = ("jpg", "libjpeg_turbo", "jpg_2000", "libtiff", "webp", "avif")  # as Pillow calls them
 DTYPES = {"U8": np.uint8, "F32": np.float32}
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 """Linux: pages count only once they are written to, so more can be mapped than there is memory; named by Python 3.13"""
@@ -91,8 +90,7 @@ def limit() -> int:
     """Bytes that all entries may have together; UserError where the variable is no number."""
     text = os.environ.get(LIMIT_VARIABLE, "").strip() or str(DEFAULT_LIMIT)
     try:
-        value = float(text)
-        return int(max(0.0, value) * 2**30)
+        return int(max(0.0, float(text)) * 2**30)
     except (ValueError, OverflowError) as error:
         raise UserError(f"{LIMIT_VARIABLE}={text} is no number of GiB: give e.g. 50, or 0 to keep nothing") from error
 
@@ -344,9 +342,11 @@ class Decoded:
             self.files.append(ExampleFile(size, notes))
             return self.files[-1]
 
-        if not limit() or (n < MIN_IMAGES and n_bytes < MIN_BYTES):
+        if n < MIN_IMAGES and n_bytes < MIN_BYTES:
             return read(None)
         try:
+            if not limit():
+                raise NotKeptError(limit_text())
             dataset = read(open_file)
             if not self.files[-1].is_complete:
                 return dataset.with_notes([*notes, f"{NOT_KEPT}: some could not be read this time"])
@@ -359,7 +359,7 @@ class Decoded:
             return read_back(path).with_notes(notes)
         except NotKeptError as error:
             try:
-                return read(None).with_notes([*notes, f"{NOT_KEPT}: {error}"])
+                return read(None).with_notes([*notes, f"{NOT_KEPT}: {error}"] if limit() else [])
             except TooLargeError as too_large:
                 raise TooLargeError(f"{too_large}; nor can the cache hold them: {error}") from too_large
         finally:
