@@ -67,7 +67,7 @@ def write_report(
         charts = svg_charts(compare_charts(dict(zip(names, logs, strict=True))), names)
         title, lead = f"{len(runs)} runs", ", ".join(dict.fromkeys(run["title"] for run in runs))
     write_page(
-        path, "report.html", title=title, lead=lead, runs=runs, charts=charts,
+        path, "runs.html", title=title, lead=lead, runs=runs, charts=charts,
         table=side_by_side([dict(run["facts"]) for run in runs]),
         options=differences(runs),
     )  # fmt: skip
@@ -131,7 +131,7 @@ def describe_run(folder: Path, evaluation: Sequence[str] = ()) -> tuple[list[dic
         "environment": attempt("versions", environment_of, config, otherwise=NO_ROWS),
     }
     run["problems"] = list(dict.fromkeys(problems))
-    run = {"preview": None, "previews": [], "animation": "", "pictures": [], "options": [], "values": {}} | run
+    run = {"preview": None, "earlier": [], "animation": "", "pictures": [], "options": [], "values": {}} | run
     summary = {"run": str(folder), "state": run["state"], "step": step, "problems": run["problems"]}
     run["summary"] = summary | {"diagnoses": diagnoses, "evaluation": list(evaluation)}
     return log, run
@@ -252,7 +252,7 @@ def pictures_of(files: RunFolder, problems: list[str]) -> dict[str, Any]:
     pictures = [(path.name, address) for path in others if (address := embed(path))]
     animation = embed(files.animation, check_animation_length) if files.animation.exists() else ""
     newest = newest if newest and newest["picture"] else None
-    return {"preview": newest, "previews": previews, "pictures": pictures, "animation": animation if newest else ""}
+    return {"preview": newest, "earlier": previews, "pictures": pictures, "animation": animation if newest else ""}
 
 
 def environment_of(config: dict[str, Any]) -> list[tuple[str, str]]:
