@@ -47,7 +47,7 @@ class Recorder:
             self.failures[chapter.name] = f"This failed; load the page again to try again: {error}"
         finally:
             with self.lock:
-                del self.messages[chapter.name]
+                self.messages.pop(chapter.name, None)
 
 
 def routes() -> "APIRouter":

@@ -21,6 +21,8 @@ def trace_lines(function: Any, at_line: AtLine) -> Iterator[None]:
     Only this thread is watched, and only this function: what it calls runs at full speed.
     """
 
+    code = inspect.unwrap(function).__code__
+
     def of_function(frame: FrameType, event: str, value: Any) -> Any:
         if event == "line":
             at_line(frame.f_lineno, None)
@@ -29,7 +31,7 @@ def trace_lines(function: Any, at_line: AtLine) -> Iterator[None]:
         return of_function
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, event, value: of_function if frame.f_code is function.__code__ else None)
+    sys.settrace(lambda frame, event, value: of_function if frame.f_code is code else None)
     try:
         yield
     finally:
@@ -38,6 +40,7 @@ def trace_lines(function: Any, at_line: AtLine) -> Iterator[None]:
 
 def step_source(cls: type[Model]) -> dict[str, Any]:
     """Where a model's step is written: its file below src/ganvas, the number of its first line, and its lines."""
-    lines, first = inspect.getsourcelines(cls.step)
-    file = Path(inspect.getfile(cls.step)).relative_to(Path(__file__).parents[1])
+    step = inspect.unwrap(cls.step)
+    lines, first = inspect.getsourcelines(step)
+    file = Path(inspect.getfile(step)).relative_to(Path(__file__).parents[1])
     return {"file": file.as_posix(), "first": first, "lines": [line.rstrip("\n") for line in lines]}

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import torch
@@ -36,6 +37,8 @@ class Game(Parameters):
     n_critic: Annotated[int, Field(ge=1, le=5, title="k, updates of D per update of G")] = 1
     pack: Annotated[Literal[1, 2, 4], Field(title="pack, points that D judges together")] = 1
     gp: Annotated[float, Field(ge=0, le=100, title="weight of the gradient penalty")] = 0.0
+    r1: Annotated[float, Field(ge=0, le=100, title="weight of R1, of real points")] = 0.0
+    r2: Annotated[float, Field(ge=0, le=100, title="weight of R2, of fake ones")] = 0.0
     lr: Annotated[float, Field(ge=1e-5, le=1e-2, title="learning rate")] = 1e-3
     lr_d: Annotated[float, Field(ge=1e-5, le=1e-2, title="learning rate of D")] = 1e-3
     steps: Annotated[int, Field(ge=1, le=5000, title="steps")] = 1500
@@ -135,9 +138,8 @@ def recorded_steps(steps: int) -> set[int]:
 
 def record(p: Game) -> dict[str, Any]:
     """The run's lines at the recorded steps, and curves of all of them."""
-    model = GAN(
-        latent=2, width=64, loss=p.loss, n_critic=p.n_critic, pack=p.pack, gp=p.gp, lr=p.lr, lr_d=p.lr_d
-    )  # fmt: skip
+    options = {name: value for name, value in asdict(p).items() if name not in ("data", "steps", "seed")}
+    model = GAN(latent=2, width=64, **options)
     run = open_run(model, p.data, steps=p.steps, batch_size=128, seed=p.seed)
     recorder, chosen = StepRecorder(run, HALF_WIDTH[p.data]), recorded_steps(p.steps)
     curves: dict[str, list[float]] = {"step": [], "gradient": [], "modes": []}

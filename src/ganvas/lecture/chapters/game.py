@@ -72,7 +72,8 @@ def record(p: Densities) -> dict[str, Any]:
     for step in discriminator_steps(run):
         if step in LOOKS:
             look()
-    return {"command": run.command, "grid": GRID, "steps": LOOKS, "logits": torch.stack(logits)}
+    steps = [0, *(step for step in LOOKS if 0 < step <= STEPS)]
+    return {"command": run.command, "grid": GRID, "steps": steps, "logits": torch.stack(logits)}
 
 
 CHAPTER = Chapter(
