@@ -196,3 +196,14 @@ def test_a_gzip_that_holds_more_than_memory(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
     with pytest.raises(UserError, match=r"would take 1.91 MiB of memory, and 1 MiB are free"):
         load(tmp_path / "train-images-idx3-ubyte.gz")
+
+
+def test_an_animation_that_claims_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To seek in it would make room for its pixels."""
+    content = io.BytesIO()
+    frames = [Image.fromarray(x) for x in X]
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    (tmp_path / "x.gif").write_bytes(content.getvalue()[:6] + b"\xff\xff\xff\xff" + content.getvalue()[10:])
+    monkeypatch.setattr("PIL.GifImagePlugin.GifImageFile.seek", lambda image, number: pytest.fail("it seeks"))
+    with pytest.raises(UserError, match="it says 65535 x 65535 pixels, which its .* bytes cannot hold"):
+        load(tmp_path / "x.gif", DataOptions(pages="all"))

@@ -339,3 +339,14 @@ def test_without_pyarrow_one_sentence(faces: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r'is read by pyarrow: pip install "ganvas\[parquet\]"'):
         load(faces)
+
+
+def test_a_column_of_no_type_in_a_row_group(tmp_path: Path) -> None:
+    """Arrow would end the process, as its statistics are read."""
+    write_parquet(tmp_path / "x.parquet", {"image": [{"bytes": encode(x), "path": "x"} for x in random_images(2)]})
+    content = (tmp_path / "x.parquet").read_bytes()
+    damaged = content.replace(b"\x1c\x15\x0c\x19", b"\x1c\x15\x7e\x19", 1)  # the type of Thrift's ColumnMetaData
+    assert damaged != content
+    (tmp_path / "x.parquet").write_bytes(damaged)
+    with pytest.raises(UserError, match="is damaged or no Parquet file: row group 0 has columns of the types UNKNOWN"):
+        load(tmp_path / "x.parquet")

@@ -1,9 +1,11 @@
 """Files of science: numbers in their units, which arrays are read, and what is said where it cannot be."""
 
 import base64
+import gzip
 import json
 import pickle
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -13,8 +15,10 @@ import pytest
 from PIL import Image
 
 from ganvas.data import DataOptions, load
+from ganvas.data.array_files import wrap_read_errors
 from ganvas.data.science_files import apply_scale
 from ganvas.errors import UserError
+from tests.support.science import dicom
 
 RANDOM = np.random.default_rng(0)
 FIELD = RANDOM.normal(1013, 9, (12, 8, 7)).astype(np.float32)
@@ -201,36 +205,18 @@ def test_images_beside_zarr_are_counted(tmp_path: Path) -> None:
     assert "1 image beside its Zarr data left out" in load(tmp_path / "x").notes
 
 
-def write_dicom(path: Path, image: np.ndarray, **tags: Any) -> None:
-    import pydicom
-
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = pydicom.uid.CTImageStorage, "1.2.3"
-    content = pydicom.Dataset()
-    content.file_meta = meta
-    content.Rows, content.Columns = image.shape
-    content.SamplesPerPixel, content.PhotometricInterpretation = 1, "MONOCHROME2"
-    content.BitsAllocated = content.BitsStored = 16
-    content.HighBit, content.PixelRepresentation = 15, 0
-    content.PixelData = image.astype("<u2").tobytes()
-    for name, value in tags.items():
-        setattr(content, name, value)
-    content.save_as(path, enforce_file_format=True)
-
-
 def test_dicom_has_hounsfield_units(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     images = RANDOM.integers(0, 4096, (3, 9, 8))
     for i, image in enumerate(images):
-        write_dicom(tmp_path / f"{i}.dcm", image, RescaleSlope=1, RescaleIntercept=-1024)
+        (tmp_path / f"{i}.dcm").write_bytes(dicom(image, RescaleSlope=1, RescaleIntercept=-1024))
     data = load(tmp_path)
     assert np.array_equal(data.x[:, 0].numpy(), images - 1024)
     assert data.source_dtype == "int32"
     assert load(tmp_path / "1.dcm").shape == (1, 9, 8)
     (tmp_path / "DICOMDIR.txt").touch()
     assert "1 file left out: 1 .txt" in load(tmp_path).notes
-    write_dicom(tmp_path / "3.dcm", images[0, :5])
+    (tmp_path / "3.dcm").write_bytes(dicom(images[0, :5]))
     with pytest.raises(UserError, match=r"several shapes, 9x8x1 \(2.dcm\), 5x8x1 \(3.dcm\)"):
         load(tmp_path)
 
@@ -262,3 +248,41 @@ def test_a_nifti_file_without_numbers(tmp_path: Path) -> None:
     (tmp_path / "x.nii").write_bytes(content[:42] + bytes(4) + content[46:])  # its first two axes
     with pytest.raises(UserError, match="x.nii has a shape of 0x0x4, so no numbers"):
         load(tmp_path / "x.nii")
+
+
+def test_a_dicom_file_whose_header_claims_gigabytes(tmp_path: Path) -> None:
+    """Room is made for the bytes that there are."""
+    pytest.importorskip("pydicom")
+    content = dicom(np.zeros((6, 5), np.uint16))
+    (tmp_path / "x.dcm").write_bytes(content)
+    assert load(tmp_path / "x.dcm").shape == (1, 6, 5)
+    tag = content.index(b"\xe0\x7f\x10\x00OW")  # the pixels'
+    (tmp_path / "x.dcm").write_bytes(content[: tag + 8] + b"\xfe\xff\xff\xff" + content[tag + 12 :])
+    tracemalloc.start()
+    assert load(tmp_path / "x.dcm").shape == (1, 6, 5)  # the pixels are there
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**27
+    (tmp_path / "x.dcm").write_bytes(b"")
+    with pytest.raises(UserError, match="x.dcm is damaged, compressed, or no DICOM file"):
+        load(tmp_path / "x.dcm")
+
+
+def test_a_nifti_file_that_claims_gigabytes(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    content = nibabel.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)).to_bytes()
+    content = content[:42] + struct.pack("<3h", 1000, 1000, 500) + content[48:]
+    (tmp_path / "x.nii").write_bytes(content)
+    (tmp_path / "x.nii.gz").write_bytes(gzip.compress(content))
+    for name in ("x.nii", "x.nii.gz"):
+        with pytest.raises(UserError, match=f"{name} is damaged or no NIfTI file: its header claims 1,000,000,000 byt"):
+            load(tmp_path / name)
+
+
+def test_memory_that_a_library_does_not_get(tmp_path: Path) -> None:
+    """As of a chunk that claims gigabytes: a sentence says it."""
+    with (
+        pytest.raises(UserError, match="x.zarr would take more memory than is free, or is damaged or no Zarr data"),
+        wrap_read_errors(tmp_path / "x.zarr", "damaged or no Zarr data"),
+    ):
+        raise MemoryError

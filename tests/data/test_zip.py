@@ -159,3 +159,11 @@ def test_a_single_image_is_a_collection_of_one(tmp_path: Path) -> None:
     (tmp_path / "no.png").write_bytes(b"x")
     with pytest.raises(UserError, match="none of its 1 images can be read"):
         load(tmp_path / "no.png")
+
+
+def test_a_member_without_a_name(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("q", b"x")
+        archive.write(picture(tmp_path / "0.png"), "0.png")
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes().replace(b"q", b"\0"))  # which ends a name
+    assert load(tmp_path / "x.zip").files == ("0.png",)

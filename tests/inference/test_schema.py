@@ -186,7 +186,7 @@ def test_what_is_thought_of_networks_is_what_they_are(name: str) -> None:
 
 DAMAGED = (
     "{", "[]", "3", "", '{"step": "x", "seconds": 1}', '{"step": 2, "seconds": 1, "adversarial": 3}', "\x00\x00",
-    "[" * 9999,
+    "[" * 9999, '{"step": 2, "seconds": 1, "loss": 1%s}' % ("0" * 400),
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from .arrays import add_labels, decode_name, from_array
 from .dataset import Dataset, split_dataset
 from .layout import SPLIT_NAMES, dataset_name
 from .listing import is_ignored
-from .memory import check_memory
+from .memory import TooLargeError, check_memory
 from .options import DataOptions, MissingSplitError, Progress, number_options
 
 OpenFile = Callable[[Path], AbstractContextManager[tuple[Callable[[str], np.ndarray], list[str]]]]
@@ -163,8 +163,11 @@ def wrap_read_errors(path: Path, damage: str = "damaged or no NumPy file") -> It
     try:
         with catch_warnings(action="ignore", category=UserWarning):
             yield
-    except (UserError, FileNotFoundError, PermissionError, MemoryError):
+    except (UserError, FileNotFoundError, PermissionError):
         raise
+    except MemoryError as error:
+        what = f"{path} would take more memory than is free, or is {damage}"
+        raise TooLargeError(f"{what}: give fewer examples") from error
     except Exception as error:  # zipfile alone raises ten kinds
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path} is {damage}: {why}") from error

@@ -204,7 +204,8 @@ def file_pages(file: File) -> list[Page]:
     """Every page of a TIFF but smaller copies and masks, every frame of an animation; one, where it cannot be read."""
     pages = []
     try:
-        with Image.open(file.content()) as image:
+        with Image.open(content := file.content()) as image:
+            check_decodable(content, image)
             for i in range(count_images(image)):
                 kind = 0
                 if image.format == "TIFF":
@@ -354,6 +355,7 @@ def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int
     content = page.file.content()
     register_heic()  # files with other suffixes may be such
     with Image.open(content) as image:
+        check_decodable(content, image)  # to count and seek in an animation makes room for its pixels
         n_pages = count_images(image)
         image.seek(page.number)
         if size and isinstance(image, JpegImageFile):  # a half, a quarter or an eighth, still above the size asked for

@@ -222,7 +222,7 @@ def read_archive(root: Path, excluded: dict[str, list[str]]) -> list[File]:
     files = dict[tuple[str, ...], File]()
     for member in archive.infolist():
         parts = member_parts(member.filename, excluded)
-        if member.is_dir() or not parts:
+        if not parts or member.is_dir():
             continue
         if stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG):
             files[parts] = File(parts, str(root), archive, member)

@@ -259,6 +259,7 @@ def read_index(path: Path) -> FileIndex:
     with open_file(path) as file, wrap_read_errors(path):
         columns = find_columns(file.schema_arrow, path)
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        check_types(groups, file.schema)
         names = (columns.image,) if columns.image else columns.numbers
         sizes = [group_bytes(group, names) for group in groups]
         rows, largest = [group.num_rows for group in groups], largest_integer(groups, columns.numbers)
@@ -296,6 +297,14 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
     )  # fmt: skip
     check_shards(shards, "has no rows", "give every row one, or none")
     return shards
+
+
+def check_types(groups: Sequence[Any], schema: Any) -> None:
+    """ValueError where a column of a row group is of another type than the file's: Arrow ends the process for that."""
+    types = [schema.column(i).physical_type for i in range(len(schema))]
+    for i, group in enumerate(groups):
+        if (found := [group.column(j).physical_type for j in range(group.num_columns)]) != types:
+            raise ValueError(f"row group {i} has columns of the types {', '.join(found)}, not {', '.join(types)}")
 
 
 def group_bytes(group: Any, columns: Sequence[str]) -> int:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib import import_module
 from math import prod
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import UserError
-from .array_files import CLASS_KEYS, LABEL_KEYS, load_npz, parse_array_name, wrap_read_errors
+from .array_files import CLASS_KEYS, LABEL_KEYS, MAX_DEFLATE_RATIO, load_npz, parse_array_name, wrap_read_errors
 from .arrays import from_array
 from .dataset import Dataset, split_dataset
 from .layout import dataset_name
@@ -170,6 +171,7 @@ def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Prog
             if 0 in image.shape:
                 raise UserError(f"{file} has a shape of {'x'.join(map(str, image.shape))}, so no numbers: leave it out")
             check_memory(8 * len(files) * int(np.prod(image.shape)), str(path), REMEDY)
+            check_size(file, image.get_data_dtype().itemsize * prod(map(int, image.shape)))
             values = np.asanyarray(image.dataobj)
         if values.ndim < 3:
             raise UserError(f"{file} has {values.ndim} axes: give a volume, or its slices are the examples")
@@ -188,6 +190,13 @@ def load_nifti(path: Path, key: str | None, options: DataOptions, progress: Prog
     return split_dataset(dataset.with_notes([note, *notes]), options)
 
 
+def check_size(file: Path, claimed: int) -> None:
+    """ValueError where a file cannot hold the bytes that its header claims, for which nibabel makes room."""
+    size = file.stat().st_size
+    if claimed > size * (MAX_DEFLATE_RATIO if file.suffix.lower() == ".gz" else 1):
+        raise ValueError(f"its header claims {claimed:,} bytes of numbers, and it has {size:,}")
+
+
 def concatenate(path: Path, parts: list[np.ndarray], files: list[Path]) -> np.ndarray:
     """The examples of all files; UserError where they have several shapes, or take too much memory."""
     shapes = {part.shape[1:]: file for part, file in zip(parts, files, strict=True)}
@@ -203,8 +212,13 @@ def load_dicom(path: Path, key: str | None, options: DataOptions, progress: Prog
     pydicom, files = import_library("pydicom", "dicom", path), files_with(path, DICOM_SUFFIXES)
     parts: list[np.ndarray] = []
     for i, file in enumerate(files, 1):
-        with wrap_read_errors(file, "damaged, compressed, or no DICOM file"):
-            parts.append(read_dicom(pydicom.dcmread(file)))
+        with (
+            wrap_read_errors(file, "damaged, compressed, or no DICOM file"),
+            file.open("rb") as opened,
+            # of a file that is not mapped pydicom makes room for as many bytes as its header claims
+            mmap(opened.fileno(), 0, access=ACCESS_READ) as content,
+        ):
+            parts.append(read_dicom(pydicom.dcmread(content)))
         progress(i, len(files))
     dataset = from_array(
         concatenate(path, parts, files), name=dataset_name(path), channels_last=True, **number_options(options)

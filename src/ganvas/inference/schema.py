@@ -39,7 +39,7 @@ CONFIG_VERSION = STATE_VERSION = 1
 Dtypes = Annotated[list[Literal["", *DTYPES]], Field(min_length=1, max_length=2)]  # type: ignore[valid-type]
 
 
-Number = float | int | None
+Number = float | Annotated[int, Field(ge=-(2**63), lt=2**63)] | None
 Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), WrapValidator(
     # pydantic itself would refuse names of files and classes that are no UTF-8
     lambda value, check: value if isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH else check(value)
