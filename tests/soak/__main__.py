@@ -18,7 +18,7 @@ from typing import Any
 
 os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}  # before torch is imported: forks can have no GPU
 
-COLUMNS = ("part", "seconds", "counts", "findings")
+COLUMNS = ("part", "seconds", "counts", "findings", "readers")
 SHARES = {"kills": 0.45, "full disks": 0.25, "damaged files": 0.3}
 """shares of the minutes"""
 
@@ -46,7 +46,9 @@ def run_part(name: str, reports: Iterable[Any], seconds: float, count: tuple[str
             break
     counts = dict(report.counts) if report else {}
     findings = report.findings if report else []
-    return dict(zip(COLUMNS, (name, round(time.monotonic() - start_time), counts, findings), strict=True))
+    readers = {kind: [n, round(report.seconds[kind], 1)] for kind, n in report.readers.items()} if report else {}
+    seconds = round(time.monotonic() - start_time)
+    return dict(zip(COLUMNS, (name, seconds, counts, findings, readers), strict=True))
 
 
 def soak(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
@@ -106,6 +108,8 @@ def main(words: list[str]) -> int:
     for row in rows:
         counts = ", ".join(f"{n:,} {name}" for name, n in row["counts"].items())
         print(f"{row['part']:<14}{row['seconds']:>6} s  {counts}; {len(row['findings'])} findings")
+        for kind, (n, seconds) in row["readers"].items():
+            print(f"  {kind:<12}{n:>12,} files, {n / max(seconds, 0.1):,.0f} a second of processor time")
     print("\n".join([*found, f"kept in {folder}"]) if found else "nothing found")
     return int(bool(found))
 

@@ -96,7 +96,9 @@ def install(kind: Kind, at: int, folder: Path) -> Callable[[], int]:
     return lambda: n
 
 
-def in_child(work: Callable[[Callable[[str], None]], Any], kill_after: float | None = None) -> Outcome:
+def in_child(
+    work: Callable[[Callable[[str], None]], Any], kill_after: float | None = None, silence: float = SILENCE
+) -> Outcome:
     """Do the work in a fork of this process, which is killed after so many seconds, or where it hangs.
 
     `work` gets a function that says something; what was said last is kept of a child that ends in another way.
@@ -113,18 +115,18 @@ def in_child(work: Callable[[Callable[[str], None]], Any], kill_after: float | N
         finally:  # whatever happens, the child does not go on as a copy of its parent
             os._exit(code)
     os.close(writer)
-    said, deadline = b"", time.monotonic() + (SILENCE if kill_after is None else kill_after)
+    said, deadline = b"", time.monotonic() + (silence if kill_after is None else kill_after)
     while True:
         ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             os.kill(process, signal.SIGKILL)
             if kill_after is None:
-                said += f"\nno sign of life for {SILENCE:.0f} s".encode()
+                said += f"\nno sign of life for {silence:.0f} s".encode()
             break
         if not (content := os.read(reader, 65536)):
             break
         said += content
-        deadline = deadline if kill_after is not None else time.monotonic() + SILENCE
+        deadline = deadline if kill_after is not None else time.monotonic() + silence
     os.close(reader)
     return Outcome(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), said.decode("utf-8", "replace"))
 

@@ -5,29 +5,29 @@ import os
 import resource
 import shutil
 import signal
+import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import ganvas
-from ganvas.cli.inspect import doctor
-from ganvas.data import DataOptions, load
+from ganvas.data import folder as folder_reader
+from ganvas.data import images
 from ganvas.errors import DivergenceError, UserError, WriteError
-from ganvas.training import run_records
 
+from .cases import Case, all_cases
 from .faults import in_child, on_writes
-from .inputs import Input, data_inputs, own_header, picture, safetensors_parts, whole
-from .runs import STEPS, Report, Subject, draw_blank
+from .runs import Report, draw_blank
 
 CPU_SECONDS, MEMORY = 1.0, 2**30
 """what reading one file may take: processor time, which other processes do not change, and bytes"""
-BATCH = 40
+SILENCE = 20.0
+"""seconds after which a process that reads no next file hangs"""
+BATCH = 1000
 """files that one child process reads"""
 OUR_ERRORS = (UserError, WriteError, DivergenceError)
 MODELS_OF_RUNS = ("vae", "gan")
@@ -36,60 +36,6 @@ MODELS_OF_RUNS = ("vae", "gan")
 
 class TooSlow(BaseException):
     """It took longer than it may."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A file to damage, what lies beside it, and what reads it."""
-
-    input: Input
-    read: Callable[[Path, Random], Any]
-    beside: Path | None = None
-
-
-def read_data(folder: Path, name: str, random: Random) -> None:
-    """Read the file as data, or the folder that it is in."""
-    options = DataOptions(pages=random.choice(("all", "first")), range=random.choice(("auto", None)))
-    is_image_or_table = name.endswith((".png", ".tiff", ".gif", ".pgm", ".bmp", ".tga", ".jpg", ".webp"))
-    is_image_or_table |= name.endswith((".csv", ".tsv", ".json", ".jsonl"))
-    load(folder if is_image_or_table else folder / name, options)
-
-
-def data_cases(folder: Path) -> list[Case]:
-    """Every kind of data, and labels beside four images."""
-    images = folder / "images"
-    images.mkdir()
-    for i in range(4):
-        (images / f"{i}.png").write_bytes(picture("PNG"))
-    return [
-        Case(each, lambda path, random, name=each.name: read_data(path, name, random), images if is_table else None)
-        for each in data_inputs()
-        for is_table in [each.name.endswith((".csv", ".tsv", ".json", ".jsonl"))]
-    ]
-
-
-def run_cases(subject: Subject) -> list[Case]:
-    """Every file of a run that is read again, and what reads it."""
-    _, base = subject.undisturbed, subject.folder / f"{subject.name}-undisturbed"
-
-    def use(path: Path, random: Random) -> None:
-        ganvas.load(path).sample(2)
-
-    def resume(path: Path, random: Random) -> None:
-        ganvas.resume(path, subject.data, quiet=True)
-
-    def look(path: Path, random: Random) -> None:
-        run_records.summarize_run(path)
-        random.choice((lambda: doctor(str(path)), lambda: ganvas.resume(path, subject.data, steps=STEPS, quiet=True)))()
-
-    weights, state, config, log = (
-        (base / name).read_bytes() for name in ("weights.safetensors", "state.ckpt", "config.json", "log.jsonl")
-    )
-    cases = [(each("weights.safetensors", weights), use) for each in (whole, safetensors_parts, own_header)]
-    cases += [(each("state.ckpt", state), resume) for each in (whole, safetensors_parts, own_header)]
-    cases += [(whole("config.json", config), use), (whole("config.json", config), look)]
-    cases += [(whole("log.jsonl", log), look), (whole("log.jsonl", log), resume)]
-    return [Case(each, read, base) for each, read in cases]
 
 
 @contextmanager
@@ -116,27 +62,42 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def all_cases(folder: Path, models: Sequence[str] = MODELS_OF_RUNS) -> list[Case]:
-    return [case for name in models for case in run_cases(Subject(name, folder))] + data_cases(folder)
+class Target:
+    """A folder for each case, in which the damaged file is; made anew after something else was written there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.clean = folder, set[Path]()
+        self.written: list[Path] = []
+        """by this process since the last damaged file"""
+
+    def note_write(self, event: str, paths: list[Path]) -> None:
+        self.written += [path.absolute() for path in paths]
+
+    def write(self, case: Case, cases: Sequence[Case], random: Random, i: int) -> tuple[Path, bytes]:
+        """Write the damaged file number i: its folder, and its bytes."""
+        content = case.input.damaged(random, b"".join(random.choice(cases).input.parts))
+        folder = self.folder / f"{cases.index(case)}"
+        if folder not in self.clean:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(case.beside, folder) if case.beside else folder.mkdir(parents=True)
+            self.clean.add(folder)
+        (folder / case.input.name).write_bytes(content)
+        os.utime(folder / case.input.name, ns=(i, i))  # what is cached by name and time is of another file
+        self.written.clear()
+        return folder, content
+
+    def outside(self, folder: Path) -> list[Path]:
+        """What the reader of a folder has written elsewhere."""
+        if any(path.is_relative_to(folder) for path in self.written):
+            self.clean.discard(folder)
+        allowed = self.folder.parent
+        return [p for p in self.written if not p.is_relative_to(allowed) and str(p) != os.devnull]
 
 
-def write_damaged(case: Case, cases: Sequence[Case], random: Random, folder: Path) -> bytes:
-    """Write a damaged file, with what lies beside it, into `folder`, made anew; its bytes."""
-    content = case.input.damaged(random, b"".join(random.choice(cases).input.parts))
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(case.beside, folder) if case.beside else folder.mkdir()
-    (folder / case.input.name).write_bytes(content)
-    return content
-
-
-def try_input(cases: Sequence[Case], seed: int, i: int, folder: Path, outside: list[str]) -> tuple[str, bytes, str]:
-    """Read the damaged file number i in `folder`: its name, its bytes, and what is wrong with how that ended.
-
-    `outside` is where another notes what is written elsewhere.
-    """
+def try_input(cases: Sequence[Case], seed: int, i: int, target: Target) -> tuple[str, bytes, str]:
+    """Read the damaged file number i: its name, its bytes, and what is wrong with how that ended."""
     random, case = Random(f"{seed}/{i}"), cases[i % len(cases)]
-    name, content = case.input.name, write_damaged(case, cases, random, folder)
-    outside.clear()
+    folder, content = target.write(case, cases, random, i)
     try:
         with limits(), warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -149,29 +110,34 @@ def try_input(cases: Sequence[Case], seed: int, i: int, folder: Path, outside: l
         problem = f"{type(error).__name__}: {str(error)[:200]} ({' '.join(frames[-6:])})"
     else:
         problem = ""
-    return name, content, f"writes {outside[:3]}" if outside else problem
+    outside = target.outside(folder)
+    return case.input.name, content, f"writes {[str(path) for path in outside[:3]]}" if outside else problem
+
+
+def in_turn(function: Callable[[Any], Any], items: Iterable[Any], workers: int = 1, group: int = 1) -> Iterator[Any]:
+    """`in_parallel` without threads, which take most of the time of small images."""
+    return map(function, items)
 
 
 def read_batch(cases: Sequence[Case], seed: int, first: int, count: int, folder: Path) -> Callable[[Any], None]:
-    """Work for a child: it says the number of each file before it is read, and what was found."""
+    """Work for a child: it says the number of each file before it is read, what was found, and the seconds it took."""
 
     def work(say: Callable[[str], None]) -> None:
         os.environ["GANVAS_CACHE"] = str(folder / "cache")
+        images.in_parallel = folder_reader.in_parallel = in_turn
         limit_memory()
-        outside: list[str] = []
-
-        def note(event: str, paths: list[Path]) -> None:
-            foreign = [path for path in paths if not path.absolute().is_relative_to(folder)]
-            outside.extend(str(path) for path in foreign if str(path) != os.devnull)
-
-        on_writes(note)
+        target, seconds = Target(folder / "target"), Counter[str]()
+        on_writes(target.note_write)
         for i in range(first, first + count):
             say(f"{i}\n")
-            name, content, problem = try_input(cases, seed, i, folder / "target", outside)
+            start_time = time.process_time()
+            name, content, problem = try_input(cases, seed, i, target)
+            seconds[cases[i % len(cases)].kind] += time.process_time() - start_time
             if problem:
                 kept = folder / f"finding-{i}-{name}"
                 kept.write_bytes(content)
                 say(json.dumps({"i": i, "name": name, "problem": problem, "kept": str(kept)}) + "\n")
+        say(json.dumps({"seconds": seconds}) + "\n")
 
     return work
 
@@ -183,15 +149,17 @@ def fuzz(folder: Path, seed: int, count: int | None = None, models: Sequence[str
     folder.mkdir(exist_ok=True)
     cases = all_cases(folder, models)
     report, first, seen = Report(), 0, Counter[str]()
-    report.counts["kinds"] = len(cases)
+    report.counts["files"] = len(set(map(id, cases)))
     while count is None or first < count:
         n = BATCH if count is None else min(BATCH, count - first)
-        outcome = in_child(read_batch(cases, seed, first, n, folder))
+        outcome = in_child(read_batch(cases, seed, first, n, folder), silence=SILENCE)
         lines = outcome.said.splitlines()
         numbers = [int(line) for line in lines if line.isdecimal()]
-        for line in lines:
-            if line.startswith("{"):
-                add_finding(report, seen, json.loads(line), seed)
+        for found in (json.loads(line) for line in lines if line.startswith("{")):
+            if "seconds" in found:
+                report.seconds.update(found["seconds"])
+            else:
+                add_finding(report, seen, found, seed)
         done = numbers[-1] + 1 - first if numbers else 0
         if outcome.code:  # a decoder has crashed, or does not end
             i = first + max(0, done - 1)
@@ -200,6 +168,7 @@ def fuzz(folder: Path, seed: int, count: int | None = None, models: Sequence[str
             add_finding(report, seen, {"i": i, "name": name, "problem": problem, "kept": ""}, seed)
             done = max(1, done)
         report.counts["inputs"] += done
+        report.readers.update(cases[i % len(cases)].kind for i in range(first, first + done))
         first += done
         yield report
 
@@ -207,12 +176,12 @@ def fuzz(folder: Path, seed: int, count: int | None = None, models: Sequence[str
 def read_again(seed: int, i: int, folder: Path) -> int:
     """Read one damaged file again in this process, without limits: an error is shown with its traceback."""
     draw_blank()
-    random, cases = Random(f"{seed}/{i}"), all_cases(folder)
+    random, cases = Random(f"{seed}/{i}"), all_cases(folder, MODELS_OF_RUNS)
     case = cases[i % len(cases)]
-    write_damaged(case, cases, random, target := folder / "target")
-    print(f"{target / case.input.name}", flush=True)
+    place, _ = Target(folder / "target").write(case, cases, random, i)
+    print(f"{place / case.input.name}", flush=True)
     try:
-        case.read(target, random)
+        case.read(place, random)
     except OUR_ERRORS as error:
         print(f"{type(error).__name__}: {error}")
     return 0

@@ -1,4 +1,4 @@
-"""Small files of every kind that Ganvas reads, and damage to them: of the whole, or of a part that is packed again."""
+"""Small files of every kind that Ganvas reads as data, by kind."""
 
 import csv
 import gzip
@@ -9,8 +9,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,120 +16,10 @@ from PIL import Image
 
 from tests.support.images import chunk, png, tiff
 
+from .damage import Input, whole
+
 NUMBERS = np.random.default_rng(0)
 X = NUMBERS.integers(0, 256, (4, 6, 5), np.uint8)
-TOKENS = (
-    b'"', b",", b"\n", b"\r", b"\0", b";", b"{", b"[" * 2000, b"NaN", b"1e999", b"-1", b"9" * 400, b"../../x",
-    b"-" * 9000, b"/x.png", b"\xff\xfe", b"\xef\xbb\xbf", b"true", b"null", b"\\u0000", b"%s", b"\xed\xa0\x80",
-)  # fmt: skip
-VALUES = (
-    None,
-    True,
-    -1,
-    0,
-    2**31,
-    2**63,
-    10**400,
-    1e308,
-    float("nan"),
-    float("inf"),
-    "",
-    "x",
-    "../x",
-    "\0",
-    [],
-    [[]],
-    {},
-)
-EXTREMES = (0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
-
-
-@dataclass(frozen=True)
-class Input:
-    """A file by name, as parts and what packs them."""
-
-    name: str
-    parts: Sequence[bytes]
-    pack: Callable[[Sequence[bytes]], bytes]
-
-    def damaged(self, random: Random, other: bytes) -> bytes:
-        """With one of its parts damaged and the rest as it is, or as a whole; pieces of `other` may be put in."""
-        parts = list(self.parts)
-        if random.random() < 0.6:
-            i = random.randrange(len(parts))
-            parts[i] = damage(parts[i], random, other)
-            return self.pack(parts)
-        return damage(self.pack(parts), random, other)
-
-
-def damage(content: bytes, random: Random, other: bytes) -> bytes:
-    """Values of JSON changed, or bytes: flipped, set to extremes, cut off, left out, repeated or put in."""
-    if content[:1] in (b"{", b"[") and random.random() < 0.7:
-        lines = content.splitlines()
-        i = random.randrange(len(lines)) if all(line[:1] == b"{" for line in lines) else None
-        try:
-            if i is None:
-                return damage_json(content, random)
-            lines[i] = damage_json(lines[i], random)
-            return b"\n".join(lines) + b"\n"
-        except ValueError:
-            pass
-    made = bytearray(content)
-    for _ in range(random.randint(1, 3)):
-        at, n = random.randrange(max(1, len(made))), random.choice((1, 2, 4, 8, 64))
-        match random.randrange(9):
-            case 0:
-                made[at : at + 1] = bytes(b ^ (1 << random.randrange(8)) for b in made[at : at + 1])
-            case 1:
-                made[at : at + n] = random.randbytes(len(made[at : at + n]))
-            case 2 | 3:  # lengths
-                size = random.choice((1, 2, 4, 8))
-                number = random.choice((*EXTREMES, len(content), len(content) + 1)) % 256**size
-                made[at : at + size] = number.to_bytes(size, random.choice(("little", "big")))
-            case 4:
-                del made[at:]
-            case 5:
-                del made[at : at + n]
-            case 6:
-                made[at:at] = made[at : at + n] * random.choice((1, 1, 50))
-            case 7:
-                start = random.randrange(max(1, len(other)))
-                made[at:at] = other[start : start + n]
-            case _:
-                made[at:at] = random.choice(TOKENS)
-    return bytes(made)
-
-
-def damage_json(text: bytes, random: Random) -> bytes:
-    """A value somewhere in it changed, left out, or under another name; ValueError where it is no JSON."""
-    values = json.loads(text)
-    holders: list[Any] = []
-
-    def collect(value: Any) -> None:
-        if isinstance(value, dict | list) and value:
-            holders.append(value)
-            for inner in value.values() if isinstance(value, dict) else value:
-                collect(inner)
-
-    collect(values)
-    if not holders:
-        return json.dumps(random.choice(VALUES)).encode()
-    holder = random.choice(holders)
-    key = random.choice(list(holder)) if isinstance(holder, dict) else random.randrange(len(holder))
-    how = random.randrange(8)
-    if how == 0:
-        del holder[key]
-    elif how == 1 and isinstance(holder, dict):
-        holder[key + "x"] = holder.pop(key)
-    elif how == 2:
-        holder[key] = [holder[key]]
-    else:
-        holder[key] = random.choice(VALUES)
-    return json.dumps(values).encode()
-
-
-def whole(name: str, content: bytes) -> Input:
-    return Input(name, [content], lambda parts: parts[0])
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -214,44 +102,6 @@ def own_header(name: str, content: bytes) -> Input:
     return Input(name, [header["__metadata__"]["ganvas"].encode()], pack)
 
 
-def parquet() -> list[Input]:
-    """A table of images and labels as the Hub has them; none without pyarrow."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        return []
-
-    def pack(parts: Sequence[bytes]) -> bytes:
-        content, rows = io.BytesIO(), [{"bytes": part, "path": f"{i}.png"} for i, part in enumerate(parts)]
-        pq.write_table(pa.table({"image": rows, "label": list(range(len(rows)))}), content)
-        return content.getvalue()
-
-    return [Input("x.parquet", [picture("PNG"), picture("PNG")], pack), whole("bytes.parquet", pack([picture("PNG")]))]
-
-
-def hdf5() -> list[Input]:
-    """Arrays in a file of HDF5; none without h5py."""
-    try:
-        import h5py
-    except ImportError:
-        return []
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        file["x"], file["y"] = X, np.arange(4)
-    return [whole("x.h5", content.getvalue())]
-
-
-def nifti() -> list[Input]:
-    """A volume; none without nibabel."""
-    try:
-        import nibabel
-    except ImportError:
-        return []
-    content = nibabel.Nifti1Image(X.astype(np.int16), np.eye(4)).to_bytes()
-    return [whole("x.nii", content), Input("x.nii.gz", [content], lambda parts: gzip.compress(parts[0], 1, mtime=0))]
-
-
 def tables() -> list[Input]:
     """Labels beside images; the images are in the fuzzed folder anyway."""
     rows = [(f"{i}.png", ("cat", "dog")[i % 2]) for i in range(4)]
@@ -267,11 +117,8 @@ def tables() -> list[Input]:
     ]
 
 
-def data_inputs() -> list[Input]:
-    """One of each kind of file that `ganvas.data.load` reads."""
-    arrays = [npy(X), npy(np.arange(4)), npy(np.array(list("abcd")))]
-    two = [picture("PNG"), picture("PNG")]
-    images = [
+def image_inputs() -> list[Input]:
+    return [
         whole("x.png", picture("PNG")), png_chunks(picture("PNG")),
         whole("deep.png", png(NUMBERS.integers(0, 65536, (6, 5, 3)))), whole("x.tiff", picture("TIFF")),
         whole("packed.tiff", picture("TIFF", compression="tiff_lzw")),
@@ -280,16 +127,44 @@ def data_inputs() -> list[Input]:
         whole("x.bmp", picture("BMP")), whole("x.tga", picture("TGA")), whole("x.jpg", picture("JPEG")),
         whole("x.webp", picture("WEBP")),
     ]  # fmt: skip
+
+
+def archives() -> list[Input]:
+    """Images in zips and tars, in folders, with a table, or as WebDataset has them."""
+    two, folders = [picture("PNG"), picture("PNG")], ("cat/0.png", "dog/1.png")
     return [
-        *images,
-        whole("x.npy", arrays[0]), whole("floats.npy", npy(NUMBERS.normal(size=(5, 3)))),
-        Input("x.npz", arrays, zipped(("x_train.npy", "y_train.npy", "classes.npy"))),
-        whole("x.idx", idx()),
-        Input("train-images-idx3-ubyte.gz", [idx()], lambda parts: gzip.compress(parts[0], 1, mtime=0)),
-        Input("x.zip", two, zipped(("cat/0.png", "dog/1.png"))),
+        Input("x.zip", two, zipped(folders)),
         Input("table.zip", [*two, b"file,label\n0.png,cat\n1.png,dog\n"], zipped(("0.png", "1.png", "labels.csv"))),
         Input("x.tar", [two[0], b"0", two[1], b"1"], tarred(("0.png", "0.cls", "1.png", "1.cls"))),
         Input("json.tar", [two[0], b'{"label": 3, "x": [1]}'], tarred(("0.png", "0.json"))),
-        Input("folders.tar", two, tarred(("cat/0.png", "dog/1.png"))),
-        *tables(), *parquet(), *hdf5(), *nifti(),
-    ]  # fmt: skip
+        Input("folders.tar", two, tarred(folders)),
+        Input("folders.tar.gz", two, lambda parts: gzip.compress(tarred(folders)(parts), 1, mtime=0)),
+    ]
+
+
+def cifar() -> list[Input]:
+    """Two records of CIFAR-10 and the names of its classes, also in an archive."""
+    records = b"".join(bytes([i]) + NUMBERS.bytes(3072) for i in (3, 9))
+    names, files = "\n".join(map(str, range(10))).encode(), ("data_batch_1.bin", "batches.meta.txt")
+    pack = tarred([f"cifar-10-batches-bin/{name}" for name in files])
+    packed = Input("cifar.tar.gz", [records, names], lambda parts: gzip.compress(pack(parts), 1, mtime=0))
+    return [whole(files[0], records), whole(files[1], names), packed]
+
+
+def array_inputs() -> dict[str, list[Input]]:
+    """Arrays, by the kind of their files."""
+    arrays = [npy(X), npy(np.arange(4)), npy(np.array(list("abcd")))]
+    return {
+        "npy": [whole("x.npy", arrays[0]), whole("floats.npy", npy(NUMBERS.normal(size=(5, 3))))],
+        "npz": [Input("x.npz", arrays, zipped(("x_train.npy", "y_train.npy", "classes.npy")))],
+        "IDX": [
+            whole("x.idx", idx()),
+            Input("train-images-idx3-ubyte.gz", [idx()], lambda parts: gzip.compress(parts[0], 1, mtime=0)),
+        ],
+    }
+
+
+def options_file() -> Input:
+    """A file of `--config`."""
+    text = b"# options\nlatent: 3\nbetas: [0.5, 0.9]\nlr: 1e-3\n'width': \"8\"\nholdout: null\naugment: &a [flip]\n"
+    return whole("run.yaml", text)

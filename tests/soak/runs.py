@@ -35,6 +35,10 @@ class Report:
 
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
+    readers: Counter[str] = field(default_factory=Counter)
+    """files that were read, by their kind"""
+    seconds: Counter[str] = field(default_factory=Counter)
+    """processor time that each kind took"""
 
 
 class Subject:

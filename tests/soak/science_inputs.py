@@ -1,0 +1,82 @@
+"""Small files that optional libraries read; where a library is absent its kind is left out, and that is said."""
+
+import gzip
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from tests.support.science import dicom
+
+from .damage import Input, whole
+from .inputs import X, picture, zipped
+
+
+def parquet() -> list[Input]:
+    """A table of images and labels as the Hub has them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def pack(parts: Sequence[bytes]) -> bytes:
+        content, rows = io.BytesIO(), [{"bytes": part, "path": f"{i}.png"} for i, part in enumerate(parts)]
+        pq.write_table(pa.table({"image": rows, "label": list(range(len(rows)))}), content)
+        return content.getvalue()
+
+    return [Input("x.parquet", [picture("PNG"), picture("PNG")], pack), whole("bytes.parquet", pack([picture("PNG")]))]
+
+
+def hdf5() -> list[Input]:
+    """Arrays, plain, and in packed chunks with the attributes of NetCDF."""
+    import h5py
+
+    plain, packed = io.BytesIO(), io.BytesIO()
+    with h5py.File(plain, "w") as file:
+        file["x"], file["y"] = X, np.arange(4)
+    with h5py.File(packed, "w") as file:
+        x = file.create_dataset("group/x", data=X, chunks=(2, 3, 5), compression="gzip", shuffle=True, fletcher32=True)
+        x.attrs.update(scale_factor=0.5, add_offset=1.0, _FillValue=np.uint8(255), missing_value=[3, 4])
+    return [whole("x.h5", plain.getvalue()), whole("packed.nc", packed.getvalue())]
+
+
+def nifti() -> list[Input]:
+    """A volume."""
+    import nibabel
+
+    content = nibabel.Nifti1Image(X.astype(np.int16), np.eye(4)).to_bytes()
+    return [whole("x.nii", content), Input("x.nii.gz", [content], lambda parts: gzip.compress(parts[0], 1, mtime=0))]
+
+
+def dicoms() -> list[Input]:
+    """A slice in Hounsfield units."""
+    return [whole("x.dcm", dicom(X[0].astype(np.uint16), RescaleSlope=2, RescaleIntercept=-100))]
+
+
+def zarrs() -> list[Input]:
+    """Groups of arrays in zips, of both versions."""
+    import zarr
+
+    inputs = []
+    for version in (2, 3):
+        with TemporaryDirectory() as folder:
+            group = zarr.open_group(folder, mode="w", zarr_format=version)
+            group.create_array("x", data=X, chunks=(2, 6, 5)).attrs.update(scale_factor=0.5, _FillValue=3)
+            group.create_array("y", data=np.arange(4))
+            files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+            names = [path.relative_to(folder).as_posix() for path in files]
+            inputs.append(Input(f"v{version}.zarr.zip", [path.read_bytes() for path in files], zipped(names)))
+    return inputs
+
+
+def library_inputs() -> dict[str, list[Input]]:
+    """Files by kind, of those whose library is there."""
+    made = {}
+    kinds = {"Parquet": parquet, "HDF5": hdf5, "NIfTI": nifti, "DICOM": dicoms, "Zarr": zarrs}
+    for kind, make in kinds.items():
+        try:
+            made[kind] = make()
+        except ImportError as error:
+            print(f"{kind} is left out: {error.name} is not installed", file=sys.stderr)
+    return made
