@@ -11,7 +11,7 @@ from ...inference.trained import Trained
 from ...metrics import sliced_wasserstein
 from ...models import VAE, Autoencoder
 from ..chapter import Chapter, Equation, Parameters, Question
-from ..smileys import NETWORK, picture_colours, plane_of_codes, rms_error, train_on_smileys
+from ..latent import NETWORK, picture_colours, plane_of_codes, rms_error, train_on_smileys
 
 SIDE, DRAWS, REACH, MARGIN = 24, 16, 3.0, 1.08
 """decoded places along each axis; draws from N(0, I) shown; deviations of N(0, I) on the map; its room around codes"""

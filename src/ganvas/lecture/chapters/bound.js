@@ -209,7 +209,7 @@
     step = (2 * run.reach) / (n - 1);
     zs = Array.from({ length: n }, (_, k) => -run.reach + k * step);
     for (const name of ["x0", "x1"]) sliders[name].max = run.side - 1;
-    if (!state.i) Object.assign(state, { i: Math.round(0.21 * run.side), j: Math.round(0.69 * run.side) }); // a cluster
+    if (!state.i) Object.assign(state, { i: 9, j: 23 }); // a cluster
     change(encoded());
   });
   sliders.x0.addEventListener("input", () => change({ i: Number(sliders.x0.value) }));

@@ -6,62 +6,62 @@ from typing import Annotated, Any
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...data import Dataset
 from ...distributions.posteriors import Family, FullGaussian, Posterior, normal_log_prob
-from ...inference.trained import Trained
 from ...model import Batch
 from ...models import VAE
 from ...objectives.reconstruction import gaussian_nll
 from ..chapter import Chapter, Equation, Parameters, Question
-from ..smileys import NETWORK, picture_colours, plane_of_codes, train_on_smileys
+from ..latent import plane_of_codes
+from ..runs import LectureRun, open_run
 
 FAMILIES: tuple[Family, ...] = ("diagonal", "full")
-REACH, SIDE, WINDOW, DRAWS = 5.0, 101, 31, 64
-"""the plane of z and its places along an axis; those around a code that are kept; samples for the loss"""
+REACH, SIDE, EXAMPLES, DRAWS = 4.0, 121, 512, 64
+"""the plane of z and its places along an axis; examples, and samples of each one's q(z|x), for the loss"""
 STEP = 2 * REACH / (SIDE - 1)
+OPTIONS: dict[str, Any] = {"batch_size": 128, "ema_decay": 0.99, "lr_decay": 0.5}
 
 
 class Families(Parameters):
-    """Two VAEs that differ in the covariance of q(z|x) alone."""
+    """Two VAEs that differ in the covariance of q(z|x) alone, of eight clusters on a circle."""
 
-    sigma: Annotated[float, Field(ge=0.2, le=2, title="σ of p(x|z)")] = 0.8
+    sigma: Annotated[float, Field(ge=0.1, le=1, title="s, the deviation of p(x|z)")] = 0.25
     seed: Annotated[int, Field(ge=0, le=9, title="seed")] = 0
-    steps: Annotated[int, Field(ge=1, le=3000, title="steps")] = 700
+    steps: Annotated[int, Field(ge=1, le=5000, title="steps")] = 1500
 
 
 def record(parameters: Families) -> dict[str, Any]:
-    """For both families each example's q(z|x), the true p(z|x) around it, and the loss in its parts."""
-    commands, described = list[str](), list[dict[str, Any]]()
+    """For both families each example's q(z|x), the true p(z|x), and the loss in its parts."""
+    runs = list[LectureRun]()
     for family in FAMILIES:
-        model = VAE(latent=2, posterior=family, sigma=parameters.sigma, **NETWORK)
-        trained, data, command = train_on_smileys(model, parameters.steps, parameters.seed)
-        commands.append(command)
-        described.append({"family": family, **describe(trained, data)})
+        model = VAE(
+            latent=2, width=64, depth=2, activation="tanh", sigma=parameters.sigma, posterior=family, lr=3e-3
+        )  # fmt: skip
+        runs.append(open_run(model, "ring", **OPTIONS, steps=parameters.steps, seed=parameters.seed))
+        for _ in runs[-1].steps():
+            pass
+    data = runs[0].data.in_memory
+    first = [int((data.labels == label).nonzero()[0]) for label in range(len(data.classes))]
     return {
-        "command": "\n".join(commands), "examples": data.x, "colours": picture_colours(data.x), "reach": REACH,
-        "step": STEP, "models": described,
+        "command": "\n".join(run.command for run in runs), "reach": REACH, "first": first,
+        "examples": runs[0].scale(data.x[:EXAMPLES]), "models": [describe(run, first) for run in runs],
     }  # fmt: skip
 
 
 @torch.no_grad()
-def describe(trained: Trained, data: Dataset) -> dict[str, Any]:
-    """q(z|x) and the true posterior of every example, its reconstruction, and the terms of the loss, in nats."""
-    model, nets, x = trained.model, trained.nets, trained.domain_scaling()(data.x)
-    assert isinstance(model, VAE)
-    assert isinstance(model.sigma, float)
+def describe(run: LectureRun, first: list[int]) -> dict[str, Any]:
+    """q(z|x) of every example and the terms of the loss, in nats; of the `first` of each cluster the true posterior."""
+    nets, x = run.state.ema_nets, run.scale(run.data.in_memory.x[:EXAMPLES])
     q: Posterior = nets["encoder"](x)
-    nll, _ = model.elbo_terms(Batch(x), DRAWS, **nets)
-    log_p, log_evidence = true_posterior(trained, x, model.sigma)
+    nll, _ = run.model.elbo_terms(Batch(x), DRAWS, **nets)
+    log_p, log_evidence = true_posterior(nets["decoder"], x, run.model.sigma)
     log_q = q.log_prob(plane_of_codes(REACH, SIDE)[:, None].expand(-1, len(x), -1)).T
-    corner = ((q.mean * torch.tensor([1.0, -1.0]) + REACH) / STEP).round().int() - WINDOW // 2
-    corner = corner.clamp(0, SIDE - WINDOW)
+    relative = (log_p[first] - log_p[first].amax(1, keepdim=True)).exp()
     return {
         "mean": q.mean, "covariance": covariance(q), "kl": q.kl(q.sample()), "nll": nll.float(),
         "gap": (log_q.exp() * (log_q - log_p) * STEP**2).sum(1), "log_evidence": log_evidence,
-        "correlation": correlation(log_p), "rebuilt": trained.decode(q.mean).x,
-        "corner": corner.float(), "posterior": windows(log_p, corner),
+        "correlation": correlation(log_p), "posterior": (255 * relative).round().byte().view(-1, SIDE, SIDE),
     }  # fmt: skip
 
 
@@ -71,13 +71,12 @@ def covariance(q: Posterior) -> Float[Tensor, "b 3"]:
     return (factor @ factor.mT).flatten(1)[:, [0, 1, 3]]
 
 
-def true_posterior(trained: Trained, x: Tensor, sigma: float) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
+def true_posterior(
+    decoder: nn.Module, x: Float[Tensor, "b D"], sigma: float
+) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b"]]:
     """log p(z|x) at the n places of the plane, and log p(x), by Bayes' rule and a sum over these places."""
-    z, flat = plane_of_codes(REACH, SIDE), x.flatten(1)
-    decoded = torch.cat([trained.nets["decoder"](codes).mean.flatten(1) for codes in z.split(512)])
-    least = gaussian_nll(flat, flat, sigma)  # that of a perfect reconstruction; then all pairs, by one matrix product
-    nll = least[:, None] + torch.cdist(flat, decoded).square() / (2 * sigma**2)
-    log_joint = normal_log_prob(z).sum(1) - nll
+    z = plane_of_codes(REACH, SIDE)
+    log_joint = normal_log_prob(z).sum(1) - gaussian_nll(x[:, None], decoder(z).mean, sigma)
     log_evidence = log_joint.logsumexp(1) + 2 * log(STEP)
     return log_joint - log_evidence[:, None], log_evidence
 
@@ -85,24 +84,16 @@ def true_posterior(trained: Trained, x: Tensor, sigma: float) -> tuple[Float[Ten
 def correlation(log_p: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
     """Of z_1 and z_2 under each density on the plane."""
     z, p = plane_of_codes(REACH, SIDE), log_p.softmax(1)
-    offset = z - (p @ z)[:, None]
-    xx, xy, yy = ((p * offset[:, :, i] * offset[:, :, j]).sum(1) for i, j in ((0, 0), (0, 1), (1, 1)))
-    return xy / (xx * yy).sqrt()
-
-
-def windows(log_p: Float[Tensor, "b n"], corner: Tensor) -> Tensor:
-    """Of each density on the plane the part with this upper left corner (column, row), bytes, 255 at its mode."""
-    places = corner.flip(1)[:, :, None] + torch.arange(WINDOW)  # b x (row, column) x WINDOW
-    index = places[:, 0, :, None] * SIDE + places[:, 1, None, :]
-    relative = (log_p - log_p.amax(1, keepdim=True)).exp() * 255
-    return relative.gather(1, index.flatten(1).long()).round().byte().view(-1, WINDOW, WINDOW)
+    mean, (xx, xy, yy) = p @ z, (p @ (z[:, i] * z[:, j]) for i, j in ((0, 0), (0, 1), (1, 1)))
+    variances = (xx - mean[:, 0].square()) * (yy - mean[:, 1].square())
+    return (xy - mean.prod(1)) / variances.sqrt()
 
 
 CHAPTER = Chapter(
     name="covariance",
     title="N(μ, Σ) as ellipses",
     summary="The encoder returns a mean and a covariance. Here each q(z|x) is an ellipse in the plane of codes, over "
-    "the true p(z|x): one VAE has a diagonal covariance, the other a full one.",
+    "the true p(z|x): one VAE has a diagonal covariance, and cannot tilt it; the other has a full one.",
     question=Question(
         "The true p(z|x) is a tilted ellipse with correlation ρ. Which axis-parallel Gaussian q minimises "
         "KL(q ‖ p(z|x))?",
@@ -137,6 +128,6 @@ CHAPTER = Chapter(
             "The same where L is diagonal.",
         ),
     },
-    recordings={f"seed {seed}": Families(seed=seed) for seed in (0, 1)},
+    recordings={f"s = {sigma}": Families(sigma=sigma) for sigma in (0.25, 0.4, 0.7)},
     record=record,
 )

@@ -19,7 +19,7 @@
 
   function paintKl() {
     const values = run.order.map((j) => run.kl.values[j]), top = Math.max(...lecture.recordings.flatMap((r) => [...r.kl.values]));
-    const at = draw.plane(canvases.kl, [0, values.length, 0, Math.sqrt(top)], {});
+    const at = draw.plane(canvases.kl, [0, values.length, 0, 1], { ratio: 1.6 });
     const { context, width, height } = at, floor = height - 24, tall = height - 60;
     values.forEach((v, k) => {
       const h = tall * Math.sqrt(v / top), left = (k + 0.15) * (width / values.length), wide = 0.7 * (width / values.length);

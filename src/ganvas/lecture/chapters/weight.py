@@ -12,7 +12,7 @@ from ...metrics import sliced_wasserstein
 from ...model import Batch
 from ...models import VAE
 from ..chapter import Chapter, Equation, Parameters, Question
-from ..smileys import NETWORK, picture_colours, rms_error, train_on_smileys
+from ..latent import NETWORK, picture_colours, rms_error, train_on_smileys
 
 LATENT, SHOWN, DRAWS, CODES = 8, 12, 32, 4
 """latent dimensions; reconstructions shown; draws from N(0, I) shown; samples of q(z|x) an example in the plane"""

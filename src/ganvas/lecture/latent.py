@@ -1,4 +1,4 @@
-"""What the chapters with pictures learn: 147 emoji, 24 pixels wide, by small convolutional networks."""
+"""What chapters on codes share: 147 emoji that small convolutional networks learn, and places of a plane of codes."""
 
 from typing import Any
 
