@@ -196,7 +196,7 @@ def test_a_copy_of_a_run(client: TestClient, data: str, tmp_path: Path) -> None:
     ganvas.train(ganvas.VAE(latent=2, width=4), data, steps=2, batch_size=4, quiet=True, folder="runs/first")
     page = client.get("/new?copy=first").text
     assert "&#34;latent&#34;: &#34;2&#34;" in page
-    assert client.get("/new?copy=other", headers={"accept": "text/html"}).status_code == 422
+    assert client.get("/new?copy=other", headers={"accept": "text/html"}).status_code == 404
 
 
 def test_the_page_starts_a_run(client: TestClient, data: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ What a file does not say has the meaning that it had before files said it; what 
 
 import re
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -141,9 +141,13 @@ class RunConfig(Schema):
     created_at: Text = ""
     model_source: dict[str, Text | None] | None = None
     own_networks: dict[str, Text] = {}
-    end_step: Count | None = None
+    end_step: Count = 0
     world_size: Size = 1
     changes: list[ConfigChange] = []
+    given: list[Text] = []
+    chosen: dict[str, object] = {}
+    group: dict[str, object] = {}
+    init_from: dict[str, object] = {}
 
 
 class SampleRecord(Schema):
@@ -183,11 +187,17 @@ class LogLine(Schema):
 def parse(cls: type[T], values: object, header: object, file: Path, part: str = "") -> T:
     """What a file's header, or a part of it, describes; InvalidFileError where it is not of this class."""
     try:
-        instance: T = TypeAdapter(cls).validate_python(values)
+        instance: T = adapter(cls).validate_python(values)  # type: ignore[arg-type]  # classes are hashable
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         problem = describe(error, part) if isinstance(error, ValidationError) else f": {part} {error}"
         raise InvalidFileError(f"{file}{problem}{remedy(header)}") from error
     return instance
+
+
+@lru_cache(64)
+def adapter(cls: type[T]) -> Any:
+    """The `TypeAdapter` that checks values against a class: making it takes a hundred times as long as using it."""
+    return TypeAdapter(cls)
 
 
 def describe(error: ValidationError, part: str) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -13,6 +14,7 @@ from ..errors import UserError, error_reason
 from . import explore_routes, new_routes, run_routes
 from .guard import MAX_UPLOAD, Guard
 from .pages import render_page
+from .runs import Gallery, NoRunError
 from .settings import Settings
 
 HERE = Path(__file__).parent
@@ -21,7 +23,8 @@ HERE = Path(__file__).parent
 def make_app(settings: Settings) -> FastAPI:
     """The application; routes find the settings in `request.app.state.settings`."""
     app = FastAPI(title="Ganvas", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.settings = settings
+    app.state.settings, app.state.gallery = settings, Gallery(settings)
+    app.state.is_ending = lambda: False  # whether open streams should end: who runs the server puts its own here
     app.add_middleware(Guard, host=settings.host, token=settings.token)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.mount("/katex", StaticFiles(directory=HERE.parent / "assets" / "katex"), name="katex")
@@ -32,6 +35,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(UserError, answer_mistake)
     app.add_exception_handler(ClientDisconnect, answer_cut_off)
     app.add_exception_handler(HTTPException, answer_http_error)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(OSError, answer_os_error)
     return app
 
@@ -50,7 +54,8 @@ def answer(request: Request, status: int, sentence: str) -> Response:
 
 def answer_mistake(request: Request, error: Any) -> Response:
     """A mistake of the user's: the sentence that the command line says."""
-    return answer(request, 422, str(error))
+    is_address = isinstance(error, NoRunError) and request.method == "GET"
+    return answer(request, 404 if is_address else 422, str(error))
 
 
 def answer_cut_off(request: Request, error: Any) -> Response:
@@ -60,7 +65,14 @@ def answer_cut_off(request: Request, error: Any) -> Response:
 
 def answer_http_error(request: Request, error: Any) -> Response:
     """What there is not, or may not be asked."""
-    return answer(request, error.status_code, str(error.detail))
+    is_unknown = error.status_code == 404 and error.detail == "Not Found"
+    return answer(request, error.status_code, f"there is no page {request.url.path}" if is_unknown else error.detail)
+
+
+def answer_invalid(request: Request, error: Any) -> Response:
+    """An address or a form with a value that cannot be."""
+    first = error.errors()[0]
+    return answer(request, 422, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg'].lower()}")
 
 
 def answer_os_error(request: Request, error: Any) -> Response:

@@ -37,5 +37,7 @@ def studio(
     with listen(host, port) as opened:
         address = f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}/"
         ProgressBar().say(f"the studio is at {address}{f'?token={token}' if token else ''} (Ctrl-C ends it)")
-        server = uvicorn.Server(uvicorn.Config(make_app(Settings(runs_dir, data, host, token)), log_level="warning"))
+        app = make_app(Settings(runs_dir, data, host, token))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        app.state.is_ending = lambda: server.should_exit
         server.run([opened])

@@ -185,8 +185,10 @@ loading: Lock = Lock()
 
 def open_explorer(folder: Path) -> Explorer:
     """The model of a run as its weights are now; UserError where it has none yet."""
+    if (weights := RunFolder(folder).weights).is_symlink():
+        raise UserError(f"{weights} is a link: the studio reads none")
     try:
-        key = folder.resolve(), RunFolder(folder).weights.stat().st_mtime_ns
+        key = folder.resolve(), weights.stat().st_mtime_ns
     except OSError:
         raise UserError(f"{folder.name} has no weights yet: wait for its first checkpoint") from None
     with loading:

@@ -7,7 +7,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..io.text import format_duration, format_number
+from ..io.text import escape_text, format_duration, format_number
 
 SECTIONS = (("Runs", "/runs"), ("New run", "/new"), ("Explore", "/explore"))
 """the parts of the studio, in the order of the menu"""
@@ -19,10 +19,12 @@ def environment() -> Environment:
     made = Environment(loader=PackageLoader("ganvas.studio"), autoescape=True, undefined=StrictUndefined)
     made.filters["duration"] = format_duration
     made.filters["number"] = format_number
+    made.filters["shown"] = escape_text  # others' names may hold what turns the text around
     return made
 
 
 def render_page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page of the studio, its menu around it."""
     values |= {"sections": SECTIONS, "path": request.url.path}
-    return HTMLResponse(environment().get_template(template).render(values), status)
+    text = environment().get_template(template).render(values)
+    return HTMLResponse(text.encode("utf-8", "replace"), status)  # others' JSON may hold halves of characters

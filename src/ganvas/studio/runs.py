@@ -1,17 +1,35 @@
 """What the studio reads of run folders: quickly where there are hundreds, and never twice where nothing changed."""
 
 import os
-from dataclasses import dataclass, field
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
+from urllib.parse import quote
 
-from ..errors import UserError
-from ..io.lock import lock_owner
-from ..io.run_folder import NON_LOSS_KEYS, RunFolder
-from ..training.run_records import list_runs, parse_log_line, read_config
+from ..errors import UserError, error_reason, first_line
+from ..io.lock import LOCK_FILE, is_locked, lock_owner
+from ..io.run_folder import RunFolder
+from ..training.run_records import end_step, losses_of, parse_log_line, read_config
+from . import processes
+from .pages import environment
+from .settings import Settings
 
 TAIL = 2**16
 """bytes from the end of a log in which its last lines are looked for"""
+RECENT_LINES = 10
+"""lines at the end of a log that tell how fast a run is"""
+INTERVAL = 1.0
+"""seconds for which what was read of all runs is new enough for open pages"""
+Stamp = tuple[Any, ...]
+
+
+class NoRunError(UserError):
+    """A name that no run has: the answer is 404."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +38,7 @@ class RunCard:
 
     name: str
     state: str
-    """training, ended, stopped, diverged or damaged"""
+    """training, ended, stopped, diverged or damaged; of a process without a run folder starting or failed"""
     model: str = ""
     data: str = ""
     created_at: str = ""
@@ -37,81 +55,217 @@ class RunCard:
     """the measurement of its best samples: metric, value and step"""
     error: str = ""
 
+    @property
+    def address(self) -> str:
+        """Of its page."""
+        return f"/runs/{quote(self.name, safe='')}"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it has a folder, with a page to open and to compare."""
+        return self.state not in ("starting", "failed")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for scripts."""
+        return asdict(self) | {"address": self.address}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run as it was read last."""
+
+    stamp: Stamp
+    card: RunCard
+    html: str
+    version: int
+    """grows with each change of any run, also over restarts of the server"""
+
+
+class Gallery:
+    """All runs of a studio, of which only what has changed is read anew; pages of any number share it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.entries: dict[str, Entry] = {}
+        self.removed: dict[str, int] = {}
+        """the versions with which runs went away"""
+        self.version: int = 0
+        self.next_refresh: float = 0.0
+        self.lock: threading.Lock = threading.Lock()
+
+    def is_due(self) -> bool:
+        """Whether somebody should call `refresh`; of all who ask at a time, one is told so."""
+        if (now := time.monotonic()) < self.next_refresh:
+            return False
+        self.next_refresh = now + INTERVAL
+        return True
+
+    def refresh(self) -> None:
+        """Read what has changed; OSError where the folder of runs cannot be listed."""
+        with self.lock:
+            found, version = set[str](), max(self.version + 1, time.time_ns())
+            for name, stamp, read in self.sources():
+                found.add(name)
+                entry = self.entries.get(name)
+                if entry is None or entry.stamp != stamp:
+                    card = read()
+                    html = environment().get_template("card.html").render(run=card)
+                    self.entries[name], self.version = Entry(stamp, card, html, version), version
+                    self.removed.pop(name, None)
+            for name in self.entries.keys() - found:
+                del self.entries[name]
+                self.removed[name] = self.version = version
+
+    def sources(self) -> Iterator[tuple[str, Stamp, Any]]:
+        """Names of runs and starts, what tells that they have changed, and a function that reads them."""
+        for folder in run_folders(self.settings.runs_dir):
+            yield shown_name(folder), stamp(folder), lambda folder=folder: read_any_card(folder)
+        for name, lives in processes.list_starts(self.settings).items():
+            lines = processes.said(self.settings, name)
+            card = RunCard(name, "starting" if lives else "failed", error=processes.exit_sentence(lines))
+            yield name, (lives, len(lines)), lambda card=card: card
+
+    def newest_first(self) -> list[Entry]:
+        """All runs."""
+        return sorted(self.entries.values(), key=lambda e: (not e.card.is_run, e.card.created_at), reverse=True)
+
+    def changes(self, since: int) -> dict[str, Any]:
+        """The cards that are newer than a version, and the names of runs that went away."""
+        cards = {entry.card.name: entry.html for entry in self.newest_first() if entry.version > since}
+        return {"cards": cards, "removed": [name for name, version in [*self.removed.items()] if version > since]}
+
+
+def shown_name(folder: Path) -> str:
+    """The name of a folder as text: bytes that are no text are replaced."""
+    return os.fsencode(folder.name).decode("utf-8", "replace")
+
 
 def find_folder(runs_dir: Path, name: str) -> Path:
-    """The folder of a run by its name; UserError where there is none, or it lies elsewhere."""
-    folder = next((f for f in run_folders(runs_dir) if f.name == name), None)
-    if folder is None or not folder.resolve().is_relative_to(runs_dir.resolve()):
-        raise UserError(f"there is no run {name!r} in {runs_dir}")
+    """The folder of a run by its name; NoRunError where there is none, or it lies elsewhere."""
+    folder = next((f for f in run_folders(runs_dir) if shown_name(f) == name), None)
+    if folder is None:
+        raise NoRunError(f"there is no run {name!r} in {runs_dir}")
     return folder
 
 
-def run_folders(runs_dir: Path) -> list[Path]:
-    """The run folders of a folder, in no order."""
-    return [folder for folder in runs_dir.iterdir() if RunFolder(folder).is_run] if runs_dir.is_dir() else []
+def run_folders(runs_dir: Path) -> Iterator[Path]:
+    """The run folders in a folder, in no order; links that lead out of it are none."""
+    if not runs_dir.is_dir():
+        return
+    with os.scandir(runs_dir) as entries:
+        for entry in entries:
+            folder = Path(entry.path)
+            if not entry.is_dir() or not os.path.lexists(RunFolder(folder).config):
+                continue
+            if not entry.is_symlink() or folder.resolve().is_relative_to(runs_dir.resolve()):
+                yield folder
 
 
 def list_cards(runs_dir: Path) -> list[RunCard]:
     """The runs of a folder, newest first."""
-    return [read_card(folder) for folder in reversed(list_runs(runs_dir))]
+    return sorted(map(read_any_card, run_folders(runs_dir)), key=lambda card: card.created_at, reverse=True)
+
+
+def own_file(path: Path) -> Path:
+    """The path, where it is a file and no link, so that it leads nowhere else; UserError for anything else."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        raise UserError(f"{path}: {error_reason(error)}") from error
+    if not S_ISREG(mode) or path.parent.is_symlink():
+        raise UserError(f"{path} is a link or no file: the studio reads none")
+    return path
+
+
+def stamp(folder: Path) -> Stamp:
+    """What is another once the card of a run is."""
+    files = RunFolder(folder)
+    times = []
+    for path in (files.config, files.log, files.preview(0).parent):
+        try:
+            about = path.lstat()
+            times.append((about.st_ino, about.st_mtime_ns, about.st_size))
+        except OSError:
+            times.append((0, 0, 0))
+    return (*times, is_training(folder))
+
+
+def is_training(folder: Path) -> bool:
+    """Whether a process trains in a folder, and holds its lock: the number of one that was killed may be another's."""
+    if lock_owner(folder) is None:
+        return False
+    try:
+        return is_locked(folder / LOCK_FILE)
+    except OSError:  # of another user, say
+        return True
+
+
+def read_any_card(folder: Path) -> RunCard:
+    """What a gallery shows of a run, whatever is in its folder."""
+    try:
+        return read_card(folder)
+    except UserError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = error_reason(error)
+    except Exception as error:  # one folder, which others may have written, does not take the others' page away
+        reason = f"it cannot be read: {first_line(error)}"
+    previews = newest_preview(folder)
+    return RunCard(shown_name(folder), "damaged", preview=previews, error=reason)
 
 
 def read_card(folder: Path) -> RunCard:
-    """What a gallery shows of a run in a folder."""
-    try:
-        config = read_config(folder)
-    except UserError as error:
-        return RunCard(folder.name, "damaged", error=str(error))
-    lines = last_lines(folder)
-    line = lines[-1] if lines else {}
-    step, steps = int(line.get("step", 0)), int(config.get("end_step", config["train_config"]["steps"]))
-    seconds = float(line.get("seconds", 0.0))
-    speed = recent_speed(lines, config["train_config"].get("batch_size", 0))
-    previews = RunFolder(folder).previews()
-    is_training = lock_owner(folder) is not None
-    state = "training" if is_training else "ended" if step >= steps else "diverged" if "diverged" in line else "stopped"
-    measured = [(line["samples"], line["step"]) for line in lines if isinstance(line.get("samples"), dict)]
+    """What a gallery shows of a run in a folder; UserError where its config.json is damaged."""
+    own_file(RunFolder(folder).config)
+    config = read_config(folder)
+    texts = last_texts(folder)
+    line, steps = newest(reversed(texts)) or {"step": 0, "seconds": 0.0}, end_step(config)
+    per_step = seconds_per_step(newest(texts[-RECENT_LINES:]) or line, line)
+    examples = config["train_config"].get("batch_size", 0) * config.get("world_size", 1)
+    in_training = is_training(folder)
+    state = "training" if in_training else "ended" if line["step"] >= steps else "stopped"
+    measured = (newest(text for text in reversed(texts) if '"samples"' in text) or {}).get("samples")
     return RunCard(
-        folder.name, state, config["model"], config["data"]["name"], str(config.get("created_at", "")), step, steps,
-        seconds, left(lines, steps) if is_training else None, speed,
-        {name: value for name, value in line.items() if name not in (*NON_LOSS_KEYS, "step", "seconds")},
-        int(previews[-1].stem) if previews else None, best_of(measured),
+        shown_name(folder), "diverged" if "diverged" in line and not in_training else state, config["model"],
+        config["data"]["name"], str(config.get("created_at", "")), line["step"], steps, line["seconds"],
+        None if per_step is None or not in_training else max(0.0, (steps - line["step"]) * per_step),
+        None if per_step is None else examples / per_step,
+        {name: value for name, value in losses_of(line).items() if isinstance(value, int | float)},
+        newest_preview(folder), best_of(measured or {}),
     )  # fmt: skip
 
 
-def last_lines(folder: Path) -> list[dict[str, Any]]:
-    """The last lines of a log that can be read, at most those of its last 64 KiB."""
+def newest_preview(folder: Path) -> int | None:
+    """The step of the newest preview of a run."""
+    previews = RunFolder(folder).previews()
+    return int(previews[-1].stem) if previews else None
+
+
+def last_texts(folder: Path) -> list[str]:
+    """The lines of text at the end of a log, at most those of its last 64 KiB."""
     try:
-        with RunFolder(folder).log.open("rb") as file:
+        with own_file(RunFolder(folder).log).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL))
             texts = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:
+    except (OSError, UserError):
         return []
-    return [line for text in texts[size > TAIL :] if text and (line := parse_log_line(text)) is not None]
+    return [text for text in texts[size > TAIL :] if text]
 
 
-def recent_speed(lines: list[dict[str, Any]], batch_size: int) -> float | None:
-    """Examples a second between the last lines of a log; None where they do not say."""
-    if (per_step := seconds_per_step(lines)) is None:
-        return None
-    return batch_size / per_step
+def newest(texts: Iterable[str]) -> dict[str, Any] | None:
+    """The first line of a log that can be read; None where there is none among a few."""
+    return next((line for text in islice(texts, 20) if (line := parse_log_line(text)) is not None), None)
 
 
-def seconds_per_step(lines: list[dict[str, Any]]) -> float | None:
-    """Between the last lines of a log, ten at most; None of fewer than two, or where the run went back."""
-    first, last = (lines[-10:][0], lines[-1]) if len(lines) > 1 else ({}, {})
-    steps, seconds = last.get("step", 0) - first.get("step", 0), last.get("seconds", 0.0) - first.get("seconds", 0.0)
+def seconds_per_step(first: dict[str, Any], last: dict[str, Any]) -> float | None:
+    """Between two lines of a log; None where they are the same, or the run went back."""
+    steps, seconds = last["step"] - first["step"], last["seconds"] - first["seconds"]
     return seconds / steps if steps > 0 and seconds > 0 else None
 
 
-def left(lines: list[dict[str, Any]], steps: int) -> float | None:
-    """Seconds to the end of a run, by its last lines."""
-    per_step = seconds_per_step(lines)
-    return None if per_step is None else max(0.0, (steps - lines[-1]["step"]) * per_step)
-
-
-def best_of(measured: list[tuple[dict[str, Any], int]]) -> dict[str, Any] | None:
-    """The measurement with the smallest value."""
-    values = [m | {"step": step} for m, step in measured if isinstance(m.get("value"), int | float)]
-    return min(values, key=lambda m: m["value"], default=None)
+def best_of(samples: dict[str, Any]) -> dict[str, Any] | None:
+    """The best measurement up to one; None where there is none."""
+    value, step = samples.get("lowest_distance", samples.get("value")), samples.get("best_step")
+    metric = str(samples.get("metric", "")).partition(":")[0]
+    return None if value is None else {"metric": metric, "value": value, "step": step}
