@@ -33,6 +33,7 @@ CEILINGS = {
     "objectives": 345,
     "studio": 2600,
     "training": 6140,
+    "web": 260,
     "viz": 1020,
 }
 """most lines of each room"""

@@ -21,7 +21,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(algorithm, "CHAPTER", small_chapter("algorithm"))
     monkeypatch.setattr("ganvas.lecture.app.load_chapter", lambda name: vars(algorithm)["CHAPTER"])
-    return TestClient(lecture_app.make_app())
+    return TestClient(lecture_app.make_app(), base_url="http://127.0.0.1:8400", headers={"x-ganvas-studio": "1"})
 
 
 def test_a_chapter_waits_until_its_runs_are_recorded(client: Any) -> None:
@@ -49,7 +49,8 @@ def test_readers_have_runs_of_their_own_within_bounds(client: Any) -> None:
 
 
 def test_other_hosts_and_chapters_are_refused(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client.get("/", headers={"Host": "example.org"}).status_code == 400
+    assert client.get("/", headers={"Host": "example.org"}).status_code == 403
+    assert client.post("/algorithm/record", json=TINY, headers={"Origin": "http://example.org"}).status_code == 403
     monkeypatch.undo()
     missing = client.get("/no-such.html")
     assert (missing.status_code, missing.json()["detail"][:24]) == (404, "the lecture has no chapt")

@@ -14,10 +14,11 @@ from fastapi.testclient import TestClient
 
 import ganvas
 from ganvas.explore import lerp
-from ganvas.studio import explorer, guard
+from ganvas.studio import explorer
 from ganvas.studio.app import make_app
 from ganvas.studio.settings import Settings
 from ganvas.viz.images import Examples
+from ganvas.web import guard
 
 HEADERS = {guard.HEADER: "1"}
 

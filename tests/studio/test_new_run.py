@@ -19,12 +19,13 @@ import ganvas
 from ganvas.cli.app import parse_command
 from ganvas.errors import UserError
 from ganvas.models import MODELS
-from ganvas.studio import guard, processes, trials, uploads
+from ganvas.studio import processes, trials, uploads
 from ganvas.studio.app import make_app
 from ganvas.studio.cards import CARDS
 from ganvas.studio.form import check_command, command_text, command_words, form_panels
 from ganvas.studio.settings import Settings
 from ganvas.studio.sources import allowed_source
+from ganvas.web import guard
 
 HEADERS = {guard.HEADER: "1"}
 TINY = {"latent": "2", "width": "4", "steps": "3", "batch_size": "4"}

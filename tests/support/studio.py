@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from ganvas.studio.app import make_app
-from ganvas.studio.server import listen
 from ganvas.studio.settings import Settings
+from ganvas.web.server import listen
 
 
 @contextmanager

@@ -95,22 +95,26 @@ def routes() -> "APIRouter":
 
 
 def make_app() -> "FastAPI":
-    """An app with nothing but the lecture; it answers only those who call it by a name of this machine."""
+    """An app with nothing but the lecture, for this machine's own pages alone."""
     router = routes()
     from fastapi import FastAPI
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from ..web.guard import Guard
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
+    app.add_middleware(Guard, host="127.0.0.1", token="", self_contained="/")
     app.include_router(router)
     return app
 
 
 def serve(port: int) -> None:
-    """Serve the lecture on this machine until Ctrl-C; UserError where the extra `studio` is missing."""
+    """Serve the lecture on this machine until Ctrl-C; UserError where the extra `studio` or the port is missing."""
     app = make_app()
     try:
         import uvicorn
     except ImportError as error:
         raise UserError(f"the lecture's server needs uvicorn, which is missing: {STUDIO_REMEDY}") from error
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+    from ..web.server import listen
+
+    with listen("127.0.0.1", port) as opened:
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([opened])

@@ -11,8 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ..errors import UserError, error_reason
-from . import explore_routes, new_routes, run_routes
-from .guard import MAX_UPLOAD, Guard
+from ..lecture import app as lecture
+from ..web.guard import MAX_UPLOAD, Guard
+from . import explore_routes, new_routes, report_routes, run_routes
 from .pages import render_page
 from .runs import Gallery, NoRunError
 from .settings import Settings
@@ -31,6 +32,8 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(run_routes.router)
     app.include_router(new_routes.router)
     app.include_router(explore_routes.router)
+    app.include_router(report_routes.router)
+    app.include_router(lecture.routes(), prefix="/lecture")
     app.add_api_route("/", lambda: RedirectResponse("/runs"), include_in_schema=False)
     app.add_exception_handler(UserError, answer_mistake)
     app.add_exception_handler(ClientDisconnect, answer_cut_off)

@@ -29,8 +29,8 @@ def studio(
         from .settings import Settings
     except ModuleNotFoundError as error:
         raise UserError(f"the studio needs {error.name}: pip install 'ganvas[studio]'") from error
-    from .guard import is_loopback
-    from .server import listen
+    from ..web.guard import is_loopback
+    from ..web.server import listen
 
     if token is None:
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..io.text import escape_text, format_duration, format_number
 
-SECTIONS = (("Runs", "/runs"), ("New run", "/new"), ("Explore", "/explore"))
+SECTIONS = (("Runs", "/runs"), ("New run", "/new"), ("Explore", "/explore"), ("Lecture", "/lecture/"))
 """the parts of the studio, in the order of the menu"""
 
 

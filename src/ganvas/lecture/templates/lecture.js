@@ -102,10 +102,10 @@ const lecture = (() => {
 
   /** Ask the server for a run with these parameters; resolves to its recording, and rejects with a sentence. */
   async function record(parameters) {
-    const body = JSON.stringify(parameters), headers = { "Content-Type": "application/json" };
+    const body = JSON.stringify(parameters), headers = { "Content-Type": "application/json", "x-ganvas-studio": "1" };
     const answer = await fetch(`${page.name}/record`, { method: "POST", headers, body });
     const content = await answer.json();
-    if (!answer.ok) throw new Error(typeof content.detail === "string" ? content.detail : answer.statusText);
+    if (!answer.ok) throw new Error([content.detail, content.error, answer.statusText].find((text) => typeof text === "string"));
     return unpackAll(content);
   }
 

@@ -20,8 +20,8 @@ MAX_BODY, MAX_UPLOAD = 2**20, 100 * 2**20
 """bytes of what a page sends, and of a file"""
 UPLOAD_PATHS = ("/uploads", "/explore/")
 """where files are sent to"""
-SELF_CONTAINED = ("/lecture", "/reports/")
-"""pages of one file each, with their scripts and styles inside"""
+SELF_CONTAINED = "/lecture"
+"""where pages are of one file each, with their scripts and styles inside"""
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -46,9 +46,10 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """ASGI middleware around the studio."""
 
-    def __init__(self, app: ASGIApp, host: str, token: str) -> None:
+    def __init__(self, app: ASGIApp, host: str, token: str, self_contained: str = SELF_CONTAINED) -> None:
         self.app: ASGIApp = app
         self.token: str = token
+        self.self_contained: str = self_contained
         self.is_local: bool = is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +58,7 @@ class Guard:
                 await self.app(scope, receive, send)
             return  # there are no web sockets
         headers = Headers(scope=scope)
-        policy = INLINE_POLICY if scope["path"].startswith(SELF_CONTAINED) else POLICY
+        policy = INLINE_POLICY if scope["path"].startswith(self.self_contained) else POLICY
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

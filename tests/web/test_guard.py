@@ -9,9 +9,9 @@ import pytest
 from fastapi import APIRouter, Request
 from fastapi.testclient import TestClient
 
-from ganvas.studio import guard
 from ganvas.studio.app import make_app
 from ganvas.studio.settings import Settings
+from ganvas.web import guard
 from tests.support.studio import write_run
 
 ADDRESS = "http://127.0.0.1:8323"
