@@ -140,6 +140,8 @@ SMALL: dict[str, list[Small]] = {
             BATCHES=(1, 2),
             SIZES=(16,),
             ROUND_IMAGES=4,
+            CONV=ganvas.VAE(net="conv", width=2, latent=2),
+            MLP=VAE,
         )
     ],
     "likelihood_speed": [small("DATA/binarized_mnist_fixed.npz --images 20", "L_5 of 20", "GFLOP/s of", K=5, STEPS=1)],

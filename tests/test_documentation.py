@@ -15,6 +15,7 @@ from cyclopts import App, MissingArgumentError
 from ganvas.cli.app import app, split_words
 from ganvas.cli.arguments import convert_tokens, prepare_tokens
 from ganvas.data.listing import IMAGE_SUFFIXES
+from ganvas.training import validation
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -100,12 +101,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         ("docs/scores.md", ()),
     ],
 )
-def test_programs_run(page: str, pictures: tuple[str, ...]) -> None:
-    """Every Python block, with fewer steps; docs/export.md and docs/own-models.md have tests of their own."""
+def test_programs_run(page: str, pictures: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python block, with fewer steps and samples; docs/export.md and docs/own-models.md have their own tests."""
+    for name in ("N_SAMPLES", "MAX_COPY_CHECK_EXAMPLES"):
+        monkeypatch.setattr(validation, name, 40)
     programs = PYTHON_BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
     assert programs
     for program in programs:
-        exec(compile(re.sub(r"steps=\d+", "steps=2", program), page, "exec"), {})
+        small = re.sub(r"steps=\d+", "steps=2", program).replace("VAE(latent=16)", "VAE(latent=16, width=4)")
+        exec(compile(small, page, "exec"), {})
     assert all(Path(picture).exists() for picture in pictures)
 
 
