@@ -221,6 +221,7 @@ def test_scores_do_not_depend_on_what_is_compared_at_once(images: Dataset, monke
         ganvas.train(ganvas.CycleGAN(width=4, blocks=1), as_pair(images).datasets, **options),
         ganvas.train(ganvas.DCGAN(latent=3, width=4), images, **options),
     ]
+    monkeypatch.setattr(scores, "INVERSION_STEPS", 20)
     whole = [run.score(images) for run in runs]
     monkeypatch.setattr(scores, "COMPARED_AT_ONCE", 7)
     monkeypatch.setattr(scores, "INVERTED_AT_ONCE", 3)
