@@ -16,6 +16,8 @@ from ganvas.data.crop import resize_and_crop
 from ganvas.errors import UserError
 from tests.support.data import write_folder
 
+WHITE = "1 image with alpha laid on white: --background chooses another colour"
+
 
 def save(path: Path, pixels: np.ndarray, **options: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +50,13 @@ def test_channels_are_kept(mode: str, channels: int, tmp_path: Path) -> None:
     assert load(write_folder(tmp_path / mode, mode=mode)).shape == (channels, 8, 9)
 
 
+def test_images_with_alpha_are_said_to_be_laid_on_white(tmp_path: Path) -> None:
+    save(tmp_path / "sprites" / "alpha.png", pixels(8, 9, 4))
+    assert WHITE in load(tmp_path / "sprites", DataOptions(channels=3)).notes
+    for options in (DataOptions(), DataOptions(channels=3, background="black")):
+        assert WHITE not in load(tmp_path / "sprites", options).notes
+
+
 def test_different_channels_become_those_of_the_majority_and_a_note_says_so(folder: Path) -> None:
     save(folder / "cat" / "grey.png", pixels(8, 9))
     collection = load(folder)
@@ -56,7 +65,7 @@ def test_different_channels_become_those_of_the_majority_and_a_note_says_so(fold
     save(folder / "cat" / "alpha.png", pixels(8, 9, 4))
     assert load(folder).shape[0] == 3  # not all of them RGBA for one
     said = "images with different channels (12 RGB, 1 RGBA, 1 L) were all made RGB: --channels 4 keeps alpha"
-    assert load(folder).notes[0] == said
+    assert load(folder).notes[:2] == (said, WHITE)
     for channels in (1, 3, 4):
         assert load(folder, DataOptions(channels=channels)).shape[0] == channels
 

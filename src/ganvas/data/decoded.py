@@ -39,7 +39,7 @@ from .memory import TooLargeError, format_bytes
 from .options import DataOptions
 from .quantization import AUTO
 
-FORMAT = 2  # one more whenever files become other pixels or other notes than before
+FORMAT = 3  # one more whenever files become other pixels or other notes than before
 LIMIT_VARIABLE, DEFAULT_LIMIT = "GANVAS_CACHE_LIMIT", 20.0  # GiB that all entries have together, at most
 MIN_IMAGES, MIN_BYTES = 2000, 2**24
 """images, or bytes of their files, from which on they are kept: below, decoding takes less than half a second"""

@@ -115,8 +115,6 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
         yield from depth_notes(images.dtype, shape, stats, options.scale, images.bounds, channels == 4)
         if "32" in images.dtype and "int" in images.dtype and max(-stats.low, stats.high) > 2**24:
             yield f"integers beyond {2**24:,} were rounded, since numbers from files are float32 inside"
-        if channels < 4 and (n_white := images.channel_counts[4]):
-            yield f"{pluralize(n_white, 'image')} with alpha laid on white: --background chooses another colour"
     elif stats.count:
         white = max(info.white for info in infos if info.stats)
         yield mapping_note(stats, images.bounds) if images.bounds else rounding_note(stats, white)
@@ -138,6 +136,8 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
         most = max(images.channel_counts)
         keeps = f": --channels {most} keeps {'alpha' if most == 4 else 'colours'}" if most > channels else ""
         yield f"images with different channels ({mixed}) were all made {CHANNELS[channels]}{keeps}"
+    if channels < 4 and (n_white := images.channel_counts[4]):
+        yield f"{pluralize(n_white, 'image')} with alpha laid on white: --background chooses another colour"
 
 
 def find_split(listing: Listing, options: DataOptions) -> tuple[Listing, Layout]:
