@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -85,11 +86,13 @@ def test_it_says_how_a_run_ended(file: str, values: dict[str, Any], words: str, 
 
 
 def test_the_command_trains_the_same_again(images: Dataset) -> None:
-    images_file = Path("x.npy")
-    np.save(images_file, images.numpy() if hasattr(images, "numpy") else images.x.movedim(1, -1).numpy())
-    ganvas.train(ganvas.VAE(width=4, latent=2), images_file, folder="first", seed=3, **OPTIONS)
-    command = f"ganvas train vae {images_file.resolve()} --latent 2 --width 4"
-    assert command in page_of(Path("first"))[1].replace("--width 4 --latent 2", "--latent 2 --width 4")
+    file = Path("x y.npy")
+    np.save(file, images.x.movedim(1, -1).numpy())
+    ganvas.train(ganvas.VAE(width=4, latent=2), file, folder="first", seed=3, **OPTIONS)
+    _, _, command = page_of(Path("first"))[1].partition("To do it again ganvas ")
+    assert main([*shlex.split(command.partition(" source of the data")[0]), "--folder", "second", "--quiet"]) == 0
+    first, second = (Path(name, "weights.safetensors").read_bytes() for name in ("first", "second"))
+    assert first == second
 
 
 def test_names_from_elsewhere_stay_text(run: Path) -> None:
@@ -109,7 +112,6 @@ def test_names_from_elsewhere_stay_text(run: Path) -> None:
         assert "<img src=x" not in source
         assert "&lt;img src=x" in source
         assert "\x1b" not in source
-        assert '"x' not in re.sub(r'"[^"]*"', "", source)
 
 
 @pytest.mark.parametrize(("name", "left"), [

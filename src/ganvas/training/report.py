@@ -228,10 +228,10 @@ def pictures_of(files: RunFolder, problems: list[str]) -> dict[str, Any]:
 
     def embed(path: Path, check: Callable[[Path], object] = check_picture) -> str:
         nonlocal room
-        size = path.stat().st_size
-        if size > room:
-            return ""
         try:
+            size = path.stat().st_size
+            if size > room:
+                return ""
             check(path)
             address = embed_file(path)
         except (OSError, ValueError, SyntaxError) as error:
@@ -248,7 +248,7 @@ def pictures_of(files: RunFolder, problems: list[str]) -> dict[str, Any]:
     newest = shown(paths[-1]) if paths else None
     chosen = sorted({i * last // MAX_PREVIEWS for i in range(MAX_PREVIEWS)}) if last > 0 else []
     previews = [each for each in (shown(paths[i]) for i in chosen) if each["picture"]]
-    others = sorted(p for p in files.path.glob("*.png") if p != files.curves)[:MAX_PICTURES]
+    others = sorted(p for p in files.path.glob("*.png") if p.is_file() and p != files.curves)[:MAX_PICTURES]
     pictures = [(path.name, address) for path in others if (address := embed(path))]
     animation = embed(files.animation, check_animation_length) if files.animation.exists() else ""
     newest = newest if newest and newest["picture"] else None
