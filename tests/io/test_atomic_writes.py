@@ -264,6 +264,15 @@ def test_long_names_of_files_and_data(tmp_path: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
 
 
+def test_weights_are_synced_once_and_then_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events, sync, check = list[str](), os.fsync, safetensors.check_copy
+    monkeypatch.setattr(atomic.os, "fsync", lambda file: (events.append("sync"), sync(file)))
+    monkeypatch.setattr(safetensors, "check_copy", lambda *words: (events.append("check"), check(*words)))
+    monkeypatch.setattr(atomic, "sync_folder", lambda _: events.append("folder"))
+    safetensors.write_safetensors(tmp_path / "a", {}, {"x": torch.ones(3)})
+    assert events == ["sync", "check", "folder"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows syncs no folders")
 def test_the_folder_is_on_the_disk_once_a_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder is synced after the rename; a file system that cannot is no error, a disk that fails is one."""

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import count
@@ -20,9 +20,10 @@ MAX_NAME_BYTES = 100
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, check: Callable[[Path], None] = lambda _: None) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place, at once and whole, when the block ends well.
 
+    `check` looks at the file once the disk has it, and raises OSError where it is not what was written.
     Whoever reads `path` sees the old content or the new, never half of it, even if the power fails.  Its folder is made
     where it is missing, but for that of a run under way, which somebody has then removed: RunRemovedError.  Raises
     UserError where the path is no place for a file, and WriteError, which names it, where the disk is full or something
@@ -46,6 +47,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        check(temporary)
         replace_file(temporary, path)
         sync_folder(path.parent)
     except SafetensorError as error:  # it says what the system said to it as a text: "... (os error 28)"

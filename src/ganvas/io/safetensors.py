@@ -26,9 +26,8 @@ def write_safetensors(path: Path, header: dict[str, Any], tensors: dict[str, Ten
     """Write a file of ours, atomically: what was there is kept until the new one was read back from the disk."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     sums = zip(CHECKSUMS, (checksum(contiguous), crc32(json.dumps(header).encode())), strict=True)
-    with atomic_write(path) as temporary:
+    with atomic_write(path, lambda written: check_copy(written, contiguous)) as temporary:
         save_file(contiguous, temporary, {"ganvas": json.dumps(header | dict(sums))})
-        check_copy(temporary, contiguous)
 
 
 def read_safetensors(path: Path, check_header: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -90,13 +89,12 @@ def open_safetensors(path: Path) -> Iterator[Any]:
 
 
 def check_copy(path: Path, tensors: dict[str, Tensor]) -> None:
-    """OSError unless the file that was just written holds these tensors, on the CPU, bit for bit.
+    """OSError unless the file that was just written and synced holds these tensors, on the CPU, bit for bit.
 
     It is read from the disk where the system can forget what it keeps of it in memory.
     """
-    with path.open("rb+") as written:
-        os.fsync(written.fileno())
-        if hasattr(os, "posix_fadvise"):
+    if hasattr(os, "posix_fadvise"):
+        with path.open("rb") as written:
             os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     try:
         with safe_open(path, "pt") as file:
