@@ -64,7 +64,7 @@ def save_checkpoint(run: "Run", metadata: dict[str, Any], rank_state: Any) -> No
         files.good_checkpoint.unlink(missing_ok=True)
 
 
-def good_checkpoint(files: RunFolder) -> Path:
+def find_good_checkpoint(files: RunFolder) -> Path:
     """The last good checkpoint of a run; the last one where none is known to be good."""
     has_kept = files.good_checkpoint.exists() and not read_header(files.checkpoint).get("good", True)
     return files.good_checkpoint if has_kept else files.checkpoint
@@ -87,7 +87,7 @@ def roll_back(run: "Run", error: DivergenceError) -> list[dict[str, Any]]:
     if run.config.on_divergence != "rollback" or state.rollbacks == MAX_ROLLBACKS:
         raise error
     selection, rollbacks = checkpoint.selection(state), state.rollbacks + 1
-    path = good_checkpoint(files)
+    path = find_good_checkpoint(files)
     agree()  # all have looked
     state.meter = Meter()
     state.optimizers.clear()
@@ -111,7 +111,7 @@ def roll_back(run: "Run", error: DivergenceError) -> list[dict[str, Any]]:
 
 def end_error(run: "Run", error: DivergenceError) -> DivergenceError:
     """Note in the log that a run ends here, with its last good checkpoint; returns what is said then."""
-    path = good_checkpoint(run.files)
+    path = find_good_checkpoint(run.files)
     step = read_header(path)["step"]
     agree()  # all have looked
     if is_main():
