@@ -3,6 +3,7 @@
 `python -m tests.support.ranks FILE`, as a rank, trains every case for a few steps and writes what came out.
 """
 
+import math
 import os
 import socket
 import subprocess
@@ -16,18 +17,20 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ganvas.config import TrainConfig
 from ganvas.data import Data, from_array
 from ganvas.errors import UserError
-from ganvas.model import Model
+from ganvas.model import Batch, Model, Move
 from ganvas.models import MODELS
 from ganvas.models._gan import Adversarial
+from ganvas.models.autoencoder import Autoencoder
 from ganvas.randomness import derive_seed
+from ganvas.ranks import rank
 from ganvas.training import loop
-from ganvas.training.distributed import full_tensor, is_main, join_ranks, shard
+from ganvas.training.distributed import check_equal, full_tensor, is_main, join_ranks, shard
 from ganvas.training.loop import initialize_state, train
 from tests.support.data import as_pair, image_collection
 from tests.support.models import small
@@ -96,6 +99,31 @@ def train_case(name: str, batch: int, fsdp: bool = False) -> dict[str, Tensor]:
     tensors = {f"nets/{key}": tensor for key, tensor in state.nets.state_dict().items()}
     tensors |= {f"ema/{key}": tensor for key, tensor in state.ema_nets.state_dict().items()}
     return values | {f"{name}/{key}": full_tensor(tensor).detach() for key, tensor in tensors.items()}
+
+
+class Flawed(Autoencoder):
+    """An autoencoder whose gradient is infinite on rank 1 in one step."""
+
+    def step(self, batches: Iterator[Batch], global_step: int, **networks: nn.Module) -> Iterator[Move]:
+        for move in super().step(batches, global_step, **networks):
+            factor = math.inf if rank() == 1 and global_step == 0 else 1.0
+            yield move._replace(terms={name: factor * term for name, term in move.terms.items()})
+
+
+def check_skips(fsdp: bool) -> None:
+    """AssertionError unless each rank skips the step whose gradient is infinite on one, and no other."""
+    data, config = image_collection(), TrainConfig(steps=2, batch_size=BATCH, fsdp=fsdp)
+    state = initialize_state(Flawed(width=4, latent=2), data.shape, 0, torch.device("cpu"))
+    shard(config, torch.device("cpu"), state.nets, state.ema_nets)
+    before = [full_tensor(p).clone() for p in state.nets.parameters()]
+    steps = train(Flawed(width=4, latent=2), data, config, state)
+    for has_skipped in (True, False):
+        next(steps)
+        now = [full_tensor(p) for p in state.nets.parameters()]
+        assert all(map(torch.equal, before, now)) == has_skipped
+        assert all(tensor.isfinite().all() for tensor in now)
+    assert [bool(skip) for _, skip in state.meter.pending[loop.SKIPPED]] == [True, False]
+    check_equal({str(i): full_tensor(p).detach() for i, p in enumerate(state.nets.parameters())}, 2)
 
 
 class RankDraws(TorchFunctionMode):
@@ -190,6 +218,8 @@ def main(file: str) -> None:
     for name in CASES:
         results |= train_case(name, BATCH)
         results |= {f"fsdp/{key}": tensor for key, tensor in train_case(name, BATCH, fsdp=True).items()}
+    for fsdp in (False, True):
+        check_skips(fsdp)
     with pytest.MonkeyPatch.context() as patch:  # last, since an error within a step leaves FSDP2 in no known state
         move = Adversarial.discriminator_move
         patch.setattr(Adversarial, "discriminator_move", lambda *a, **k: move(*a, **k)._replace(second_order=False))

@@ -13,7 +13,7 @@ from tests.support.ranks import BATCH, CASES, draws_of_two_ranks, start_ranks, t
 
 @pytest.fixture(scope="module")
 def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    """What two ranks make of every case."""
+    """What two ranks make of every case; they also check that all skip a gradient that is not finite on one."""
     file: Path = tmp_path_factory.mktemp("ranks") / "results.safetensors"
     for code, _, errors in wait_for(start_ranks(["-m", "tests.support.ranks", str(file)])):
         assert code == 0, errors
