@@ -24,11 +24,12 @@ def main() -> None:
     device, rows, rates = resolve_device("auto"), [], Rates({}, 0.0)
     for name, cls in MODELS.items():
         model, config = cls(), cls.default_training
-        data = prepare_data(model, bench_images(model, words.size, words.channels, config.batch_size))
+        data = prepare_data(model, bench_images(model, words.size, words.channels, config.examples_per_step))
         speed = measure_speed(model, data, config, device, rounds=words.rounds)
         rates, work = rates.best(speed.rates), speed.work
         rows.append((
-            name, f"{config.batch_size}", f"{speed.step * 1e3:.2f}", f"{speed.floor * 1e3:.2f}", f"{speed.share:.0%}",
+            name, f"{config.examples_per_step}",
+            f"{speed.step * 1e3:.2f}", f"{speed.floor * 1e3:.2f}", f"{speed.share:.0%}",
             f"{work.flops('matmul') / 1e9:.2f}", f"{work.flops('convolution') / 1e9:.2f}", f"{work.bytes / 1e6:.0f}",
             f"{speed.parameters:,}",
         ))  # fmt: skip

@@ -114,7 +114,7 @@ def ganvas_training(contender: Contender, data: Dataset, seed: int, budget: Budg
             trained = trained.fit_prior(data, kinds=["mixture"])
         return trained.sample(N_SAMPLES).x
 
-    images = (state.position * config.batch_size for _ in train(model, data, config, state))
+    images = (state.position * config.examples_per_step for _ in train(model, data, config, state))
     return Training(images, samples, tuple(state.nets.values()))
 
 
