@@ -82,7 +82,9 @@
 
   const paint = () => {
     maps.forEach(paintMap);
-    document.querySelectorAll(".draws canvas").forEach((canvas, i) => draw.pictures(canvas, run.models[i].draws, 8));
+    document.querySelectorAll(".draws canvas").forEach((canvas, i) => {
+      draw.pictures(canvas, run.models[i].draws, canvas.clientWidth < 500 ? 4 : 8); // more rows on a phone
+    });
   };
 
   function move(map, code) {

@@ -34,7 +34,8 @@
       return average[LOSS];
     });
     const better = losses[1] < losses[0] ? "full" : "diagonal";
-    byId("verdict").textContent = `Over ${run.examples.shape[0]} examples the loss is ${fixed(Math.abs(losses[0] - losses[1]))} nats lower with the ${better} covariance.`;
+    const lower = fixed(Math.abs(losses[0] - losses[1])), n = run.examples.shape[0];
+    byId("verdict").textContent = `Over ${n} examples the loss is ${lower} nats lower with the ${better} covariance.`;
   }
 
   /** The true posteriors of all clusters, that of the one that is chosen strongest. */

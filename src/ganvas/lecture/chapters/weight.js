@@ -36,16 +36,16 @@
   }
 
   /** A figure of all recordings over log10 of lambda, with the current one marked. */
-  function paintCurve(canvas, figure, name) {
+  function paintCurve(canvas, figure) {
     const sorted = lecture.recordings.filter((r) => r.parameters.beta > 0).sort((a, b) => a.parameters.beta - b.parameters.beta);
     const xs = sorted.map((r) => Math.log10(r.parameters.beta)), ys = sorted.map(figure), high = 1.1 * Math.max(...ys);
-    const at = draw.plane(canvas, [xs[0] - 0.1, xs[xs.length - 1] + 0.1, 0, high], { ratio: 1.5, axes: ["log₁₀ λ", name] });
+    const at = draw.plane(canvas, [xs[0] - 0.1, xs[xs.length - 1] + 0.1, 0, high], { ratio: 1.5, axes: ["log₁₀ λ", ""] });
     at.line(xs, ys, "real");
     xs.forEach((u, k) => at.points({ shape: [1, 2], values: [u, ys[k]] }, sorted[k] === run ? "fake" : "real", sorted[k] === run ? 7 : 4, 1));
   }
 
   function paint() {
-    draw.pictures(canvases.draws, run.draws, 8);
+    draw.pictures(canvases.draws, run.draws, canvases.draws.clientWidth < 500 ? 6 : 8); // more rows on a phone
     const [n, ...shape] = run.examples.shape, half = n / 2, rows = [0, half].flatMap((from) => [
       [run.examples, from], [run.rebuilt, from],
     ]);
@@ -54,9 +54,9 @@
     draw.pictures(canvases.rebuilt, { shape: [2 * n, ...shape], values }, half);
     paintCodes();
     paintKl();
-    paintCurve(canvases.error, (r) => r.error, "grey levels");
-    paintCurve(canvases.distance, (r) => r.distance, "distance");
-    paintCurve(canvases.total, total, "nats");
+    paintCurve(canvases.error, (r) => r.error);
+    paintCurve(canvases.distance, (r) => r.distance);
+    paintCurve(canvases.total, total);
   }
 
   lecture.choose((chosen) => {
