@@ -2,6 +2,15 @@
 // Two runs side by side at the same step, and the line of the model's file that runs.
 {
   const PACE = { line: 450, move: 450, step: 300 }; // milliseconds
+  const PAIRS = {
+    "Minimax beside non-saturating": ["D far ahead, non-saturating", "D far ahead, minimax"],
+    "k = 1 and 3": ["non-saturating", "k = 3"],
+    "Mode collapse, and packing": ["slow D", "slow D, packs of 4"],
+    "Packing": ["non-saturating", "packs of 4"],
+    "Relativistic loss": ["non-saturating", "relativistic"],
+    "Gradient penalty": ["non-saturating", "penalty R1"],
+    "Relativistic, R1 and R2": ["non-saturating", "relativistic, R1 and R2"],
+  }; // the titles of two recordings each
   const at = (id) => document.getElementById(id);
   const planes = [at("plane-0"), at("plane-1")];
   const runs = lecture.recordings;
@@ -148,6 +157,9 @@
     const run = shown[0];
     place = run.starts.findLast((start) => run.steps[start].step <= step) ?? 0;
     shown.forEach((one, k) => (at(`run-${k}`).value = String(runs.indexOf(one))));
+    for (const button of at("pairs").children) {
+      button.setAttribute("aria-pressed", String(PAIRS[button.textContent].every((title, k) => title === shown[k].title)));
+    }
     at("position").max = run.starts.length - 1;
     const { file, first, lines } = run.source;
     at("file").textContent = `src/ganvas/${file}`;
@@ -170,6 +182,13 @@
     setRuns(null, run);
   }
 
+  for (const [name, titles] of Object.entries(PAIRS)) {
+    const pair = titles.map((title) => runs.find((run) => run.title === title));
+    if (!pair.every(Boolean)) continue;
+    const button = lecture.element("button", { type: "button" }, name);
+    button.addEventListener("click", () => setRuns(...pair));
+    at("pairs").append(button);
+  }
   for (const k of [0, 1]) {
     runs.forEach((run, i) => at(`run-${k}`).append(new Option(run.title, String(i))));
     at(`run-${k}`).addEventListener("change", (event) => setRuns(...[0, 1].map((j) => (j === k ? runs[event.target.value] : null))));

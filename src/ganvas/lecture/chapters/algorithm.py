@@ -41,7 +41,7 @@ class Game(Parameters):
     r2: Annotated[float, Field(ge=0, le=100, title="weight of R2, of fake ones")] = 0.0
     lr: Annotated[float, Field(ge=1e-5, le=1e-2, title="learning rate")] = 1e-3
     lr_d: Annotated[float, Field(ge=1e-5, le=1e-2, title="learning rate of D")] = 1e-3
-    steps: Annotated[int, Field(ge=1, le=5000, title="steps")] = 1500
+    steps: Annotated[int, Field(ge=1, le=5000, title="steps")] = 900
     seed: Annotated[int, Field(ge=0, le=999, title="seed")] = 0
 
 
@@ -216,14 +216,24 @@ CHAPTER = Chapter(
             "Relativistic: each real point is compared with a fake one, so that no mode is forgotten for free.",
         ),
         "penalty": Equation(
-            r"\gamma\,\mathbb E\big(\lVert\nabla_u D(u)\rVert-1\big)^2", "objectives/penalties.py",
-            "return ((squared_gradients(D(u, *condition), u) + tiny).sqrt() - 1).square().mean()",
-            "Gradient penalty: D's slope stays near 1, so that its gradient reaches far.",
+            r"\mathcal L_D\leftarrow\mathcal L_D+\frac{r_1}2\,\mathbb E_x\lVert\nabla_x D(x)\rVert^2",
+            "models/_gan.py",
+            'terms |= {k: w / 2 * u.mean() for k, w, u in zip(("r1", "r2"), (r1, r2), norms, strict=True) if w}',
+            "Gradient penalty R1, on real points, and R2 on fake ones: where D is flat, G comes to rest.",
         ),
     },
     recordings={
         "non-saturating": Game(),
         "minimax": Game(loss="minimax"),
+        "D far ahead, non-saturating": Game(n_critic=5, lr=2e-5, lr_d=2e-3, steps=600),
+        "D far ahead, minimax": Game(loss="minimax", n_critic=5, lr=2e-5, lr_d=2e-3, steps=600),
+        "k = 3": Game(n_critic=3),
+        "packs of 4": Game(pack=4),
+        "relativistic": Game(loss="relativistic"),
+        "penalty R1": Game(r1=0.1),
+        "relativistic, R1 and R2": Game(loss="relativistic", r1=0.1, r2=0.1),
+        "slow D": Game(lr_d=1e-4, steps=1200),
+        "slow D, packs of 4": Game(lr_d=1e-4, pack=4, steps=1200),
     },
     record=record,
 )  # fmt: skip

@@ -115,7 +115,7 @@
     }
     inputs.look.input.disabled = !run;
     const top = value(logitsOf(best));
-    at("jsd").textContent = digits((top + LOG4) / 2);
+    at("jsd").textContent = digits(Math.max(0, top + LOG4) / 2);
     at("best").textContent = digits(top);
     at("yours").textContent = digits(value(logitsOf(yours)));
     at("trained").textContent = run ? digits(value(trained(values.look))) : "–";
@@ -135,7 +135,7 @@
   for (const [name, [label, low, high]] of Object.entries(SLIDERS)) {
     const isLook = name === "look", last = lecture.recordings[0].steps.length - 1;
     const input = lecture.element("input", { type: "range", min: low, max: isLook ? last : high, step: isLook ? 1 : 0.1 });
-    const output = lecture.element("output");
+    const output = lecture.element("b"); // an <output> would take the label from the slider
     input.addEventListener("input", () => ((values[name] = Number(input.value)), update()));
     at("sliders").append(lecture.element("label", {}, lecture.element("span", {}, `${label} `, output), input));
     inputs[name] = { input, output };

@@ -32,7 +32,7 @@ const draw = (() => {
    */
   function plane(canvas, box, { ratio = 1, axes = null, logY = false, xTicks = null } = {}) {
     const { context, width, height } = open(canvas, ratio);
-    const pad = axes ? { left: 46, right: 10, top: 10, bottom: 38 } : { left: 0, right: 0, top: 0, bottom: 0 };
+    const pad = axes ? { left: 46, right: 18, top: 10, bottom: 38 } : { left: 0, right: 0, top: 0, bottom: 0 };
     const [left, right, bottom, top] = logY ? [box[0], box[1], Math.log10(box[2]), Math.log10(box[3])] : box;
     const x = (u) => pad.left + ((u - left) / (right - left)) * (width - pad.left - pad.right);
     const up = logY ? (v) => Math.log10(Math.max(v, 1e-30)) : (v) => v;
