@@ -27,6 +27,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 dev.py soak", description=__doc__.split("\n\n")[1])
     parser.add_argument("--minutes", type=float, default=10.0, help="how long it takes, but for --growth (10)")
     parser.add_argument("--kills", type=int, help="so many kills, in place of minutes")
+    parser.add_argument("--disks", type=int, help="so many full disks, in place of minutes")
     parser.add_argument("--inputs", type=int, help="so many damaged files, in place of minutes")
     parser.add_argument("--input", type=int, help="read this one damaged file again, with its traceback")
     parser.add_argument("--growth", action="store_true", help="train for 20,000 steps as well, and look at memory")
@@ -65,11 +66,11 @@ def soak(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     names = options.models.split(",") if options.models else list(MODELS)
     if unknown := set(names) - MODELS.keys():
         sys.exit(f"no model {', '.join(sorted(unknown))}: there are {', '.join(MODELS)}")
-    by_count = options.kills is not None or options.inputs is not None
+    by_count = any(n is not None for n in (options.kills, options.disks, options.inputs))
     rows = []
     parts = {
         "kills": (lambda: kill_runs(names, folder, options.seed), options.kills, "kills"),
-        "full disks": (lambda: fill_disk(names, folder, options.seed), None, ""),
+        "full disks": (lambda: fill_disk(names, folder, options.seed), options.disks, "runs"),
         "damaged files": (lambda: fuzz(folder, options.seed, options.inputs), options.inputs, "inputs"),
     }
     for name, (make, count, key) in parts.items():

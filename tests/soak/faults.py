@@ -69,16 +69,17 @@ def on_writes(act: Callable[[str, list[Path]], None]) -> None:
     sys.addaudithook(hook)
 
 
-def install(kind: Kind, at: int, folder: Path) -> Callable[[], int]:
-    """Let this process fail at its write number `at` below the folder; what is returned counts them."""
-    n, last, root = 0, (folder, 0), folder.absolute()
+def install(kind: Kind, at: int, folder: Path) -> list[Path]:
+    """Let this process fail at its write number `at` below the folder; what is returned has the paths of all writes."""
+    writes, last, root = list[Path](), (folder, 0), folder.absolute()
 
     def act(event: str, paths: list[Path]) -> None:
-        nonlocal n, last
+        nonlocal last
         path = paths[0].absolute()
         if not path.is_relative_to(root):
             return
-        n += 1
+        writes.append(path)
+        n = len(writes)
         if n == at and kind in ("before", "half"):
             if kind == "half" and last[0].is_file():
                 os.truncate(last[0], (last[1] + last[0].stat().st_size) // 2)
@@ -93,7 +94,7 @@ def install(kind: Kind, at: int, folder: Path) -> Callable[[], int]:
             last = path, size
 
     on_writes(act)
-    return lambda: n
+    return writes
 
 
 def in_child(

@@ -1,6 +1,7 @@
 """Runs of every model that are killed, or whose disk is full, and go on: are they the run that nothing disturbed?"""
 
 import json
+import re
 import shutil
 import time
 from collections import Counter
@@ -64,20 +65,20 @@ class Subject:
         return contents(folder)
 
     @cached_property
-    def writes(self) -> tuple[int, float]:
-        """How many writes it does, and the seconds that it takes."""
+    def writes(self) -> tuple[list[str], float]:
+        """The kinds of files that it writes, one after the other, and the seconds that it takes."""
         folder = self.folder / f"{self.name}-counted"
 
         def count(say: Callable[[str], None]) -> None:
-            counter = install("none", 0, folder)
+            paths = install("none", 0, folder)
             self.go(folder)
-            say(str(counter()))
+            say("\n".join("its folder" if path == folder.absolute() else kind_of_file(path) for path in paths))
 
         start_time = time.monotonic()
         outcome = in_child(count)
         assert outcome.code == 0, outcome.said
         shutil.rmtree(folder)
-        return int(outcome.said), time.monotonic() - start_time
+        return outcome.said.splitlines(), time.monotonic() - start_time
 
     def with_fault(self, folder: Path, kind: Kind, at: int, kill_after: float | None = None) -> Any:
         def work(say: Callable[[str], None]) -> None:
@@ -105,6 +106,11 @@ class Subject:
             report.findings.append(f"{how}: not as in the undisturbed run: {', '.join(different)}")
             return
         shutil.rmtree(folder)
+
+
+def kind_of_file(path: Path) -> str:
+    """A file's name without numbers, and as it will be called: that of a picture is N.png."""
+    return re.sub(r"\d+", "N", re.sub(r"^\.(.*?)(\.\d+\.tmp)$", r"\1", path.name))
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def kill_runs(names: list[str], folder: Path, seed: int) -> Iterator[Report]:
         writes, seconds = subject.writes
         for _ in range(random.randint(1, MOST_KILLS_OF_A_RUN)):
             kind: Any = random.choice(("before", "half", "half", "moment"))
-            at, moment = random.randint(1, writes), random.uniform(0.0, seconds)
+            at, moment = random.randint(1, len(writes)), random.uniform(0.0, seconds)
             if kind == "moment":
                 outcome, place = subject.with_fault(run, "none", 0, moment), f"{moment:.3f} s"
             else:
@@ -164,21 +170,28 @@ def kill_runs(names: list[str], folder: Path, seed: int) -> Iterator[Report]:
 
 
 def fill_disk(names: list[str], folder: Path, seed: int) -> Iterator[Report]:
-    """Fill the disk at each write of runs of these models, in an order drawn at random; yields after each run."""
+    """Fill the disk at each write of runs of these models; yields after each run.
+
+    The order is drawn at random, but for one write of each kind of file in each way, which come first.
+    """
     draw_blank()
     report, subjects = Report(), [Subject(name, folder) for name in names]
-    places: list[tuple[Subject, Kind, int]] = []
+    places: list[tuple[str, Kind, Subject, int]] = []
     for subject in subjects:
         _ = subject.undisturbed
-        places += [(subject, kind, at) for kind in ("full", "short") for at in range(1, subject.writes[0] + 1)]
+        for at, file in enumerate(subject.writes[0], 1):
+            places += [(file, "full", subject, at), (file, "short", subject, at)]
     Random(seed).shuffle(places)
+    first = list({place[:2]: place for place in places}.values())
+    chosen = set(first)
     report.counts["places"] = len(places)
-    for subject, kind, at in places:
+    report.counts["kinds of files"] = len({file for file, *_ in places})
+    for file, kind, subject, at in [*first, *(place for place in places if place not in chosen)]:
         run = folder / f"full-{subject.name}-{kind}-{at}"
         outcome = subject.with_fault(run, kind, at)
         report.counts["runs"] += 1
         report.counts["refused"] += outcome.code == REFUSED
         if outcome.code not in (0, REFUSED) or "\n" in outcome.said:
-            report.findings.append(f"{run.name}: {outcome.said.strip()[-600:] or outcome.code}")
+            report.findings.append(f"{run.name}, {file}: {outcome.said.strip()[-600:] or outcome.code}")
         subject.check(run, run.name, report)
         yield report
