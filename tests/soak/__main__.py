@@ -2,17 +2,19 @@
 
 Runs of every model are killed, at writes and at any moment, and go on; disks are full at each write; damaged files are
 read; with --growth, long runs are looked at.  All happens in a temporary folder, which is kept only where something was
-found.  Exit code 0: nothing was.
+found.  Ctrl-C ends the part under way.  Exit code 0: nothing was found.
 """
 
 import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +40,14 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def run_part(name: str, reports: Iterable[Any], seconds: float, count: tuple[str, int] | None) -> dict[str, Any]:
-    """A row of the table: the last report by the end of the time, or once it counts so many."""
+    """A row of the table: the last report by the end of the time, once it counts so many, or at Ctrl-C."""
     start_time, report = time.monotonic(), None
-    for report in reports:
-        if count is not None and report.counts[count[0]] >= count[1]:
-            break
-        if count is None and time.monotonic() - start_time > seconds:
-            break
+    with suppress(KeyboardInterrupt):
+        for report in reports:
+            if count is not None and report.counts[count[0]] >= count[1]:
+                break
+            if count is None and time.monotonic() - start_time > seconds:
+                break
     counts = dict(report.counts) if report else {}
     findings = report.findings if report else []
     readers = {kind: [n, round(report.seconds[kind], 1)] for kind, n in report.readers.items()} if report else {}
@@ -91,6 +94,8 @@ def main(words: list[str]) -> int:
     if not hasattr(os, "fork"):
         print("soak needs fork, as Linux and macOS have it", file=sys.stderr)
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM):  # a part that is stopped says what it has done
+        signal.signal(number, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="ganvas-soak-"))
     os.environ |= {"GANVAS_CACHE": str(folder / "cache")}
     os.chdir(folder)
