@@ -82,7 +82,7 @@ def test_a_page_says_of_a_damaged_run_what_is_left(client: TestClient) -> None:
     assert 'data-steps="[0, 100, 200]"' in page.text
     assert len(client.get("/runs/damaged/log").json()["lines"]) == 20
     assert any("config.json: damaged" in line for line in client.get("/runs/damaged/check").json())
-    assert client.get("/runs/damaged/doctor").status_code == 422
+    assert "is damaged" in client.get("/runs/damaged/doctor").json()["reason"]
     assert "is damaged" in client.get("/compare?run=damaged").text
 
 
@@ -102,9 +102,8 @@ def test_no_folder_takes_the_pages_down(changes: dict[str, Any], lines: list[Any
     with (write_run(RUNS / "a", 2, **changes) / "log.jsonl").open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in [*lines, log_line(30) | {"samples": value, "kl": value}])
     client = TestClient(make_app(Settings(RUNS)), base_url="http://127.0.0.1", headers={"accept": "text/html"})
-    for page in ("/runs", "/runs/a", "/runs/a/log", "/compare?run=a"):
+    for page in ("/runs", "/runs/a", "/runs/a/log", "/runs/a/doctor", "/compare?run=a"):
         assert client.get(page).status_code == 200
-    assert client.get("/runs/a/doctor").status_code in (200, 422)
 
 
 def test_names_and_values_are_text(client: TestClient) -> None:
@@ -148,7 +147,7 @@ def test_an_address_with_a_wrong_number_is_said_in_a_sentence(client: TestClient
 PARTS = st.sampled_from(["..", ".", "", "/", "\\", "secret", "runs", "a", "%2e%2e", "\0", "~", "link", "*", "a\n"])
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(
     st.lists(PARTS, min_size=1, max_size=5).flatmap(lambda parts: st.sampled_from("/\\").map(lambda s: s.join(parts))),
     st.sampled_from(["/runs/{}", "/runs/{}/log", "/runs/{}/files/config.json", "/runs/a/files/{}", "/runs/{}/said"]),

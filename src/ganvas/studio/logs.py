@@ -22,6 +22,7 @@ ESTIMATES = ("wasserstein", "jensen_shannon")
 EVENTS = ("diverged", "rollback", "skipped")
 KEPT_KEYS = {"samples", "diverged", "rollback"}
 """what lines have that are few, and are all drawn"""
+NO_CURVES: dict[str, Any] = {"at": "0-0", "every": 1, "lines": [], "notes": []}
 Place = tuple[int, int]
 """of a reader of a log: the file, by its inode, and the bytes that it has read"""
 
@@ -63,7 +64,7 @@ def read_curves(folder: Path) -> dict[str, Any]:
     """The lines of a log, at most `MAX_POINTS`, the place of who has read them, and notes on what is damaged."""
     place, notes = log_place(folder), list[str]()
     if place == (0, 0):
-        return {"at": "0-0", "every": 1, "lines": [], "notes": notes}
+        return NO_CURVES
     lines = read_log(own_file(RunFolder(folder).log).parent, notes.extend)
     return {"at": f"{place[0]}-{place[1]}", "notes": notes} | thin_out(lines)
 

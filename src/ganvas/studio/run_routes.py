@@ -17,7 +17,7 @@ from ..training.run_files import check_files, describe_files
 from ..viz.images import encode_picture
 from . import doctor, live, processes, run_page
 from .explorer import open_explorer
-from .logs import parse_place, read_curves
+from .logs import NO_CURVES, parse_place, read_curves
 from .pages import render_page
 from .runs import Gallery, RunCard, find_folder, own_file, read_any_card
 from .settings import settings_of
@@ -125,13 +125,17 @@ def show_preview(request: Request, name: str, step: int) -> Response:
 @router.get("/runs/{name}/log")
 def show_log(request: Request, name: str) -> Response:
     """The curves of a run, and where to go on reading."""
-    return as_json(read_curves(folder_of(request, name)))
+    folder = folder_of(request, name)
+    curves, reason = or_reason(lambda: read_curves(folder))
+    return as_json(curves or NO_CURVES | {"notes": [reason]})
 
 
 @router.get("/runs/{name}/doctor")
 def show_doctor(request: Request, name: str) -> Response:
-    """What is wrong with a run's training now, and what was since when."""
-    return as_json(doctor.examine_run(folder_of(request, name)))
+    """What is wrong with a run's training now, and what was since when; why nobody can tell, if so."""
+    folder = folder_of(request, name)
+    found, reason = or_reason(lambda: doctor.examine_run(folder))
+    return as_json(found or {"reason": reason})
 
 
 @router.get("/runs/{name}/check")

@@ -74,6 +74,7 @@ async function readDoctor() {
   asked = Date.now();
   try {
     const found = await ask(`${address}/doctor`);
+    if (found.reason) throw new Error(found.reason);
     lanes = found.history;
     showDoctor(found);
     drawCurves();
