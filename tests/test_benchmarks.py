@@ -53,6 +53,16 @@ PICTURES: dict[str, Any] = {
         "fastgan": (None, {"batch_size": 4, "width": 0.01}, "fastgan"),
     },
 }
+GROWING_LOG = """
+import itertools, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir(parents=True)
+(folder / "config.json").write_text((folder.parent / "ended-0" / "config.json").read_text())
+for i in itertools.count(1):
+    with (folder / "log.jsonl").open("a") as file:
+        file.write('{"step": %d, "seconds": %f, "kl": 1.0}\\n' % (i, i / 50))
+    time.sleep(0.02)
+"""
 QUICK = {name: lambda train, test, seed: test[:, 0] for name in ("ours", "other")}
 SWITCHES = {"vae": (VAE, (8, 8, 1), 4)}
 SMALL: dict[str, list[Small]] = {
@@ -210,6 +220,13 @@ SMALL: dict[str, list[Small]] = {
     ],
     "step_time": [
         small("DATA/mnist.npz --steps 1 --rounds 1 --threads 1", "step without data, ms", "of our step", "pythae")
+    ],
+    "studio": [
+        small(
+            *("--pages 3 --runs 1 --seconds 3 --folders 2 --rounds 1", "first page, 3 runs", " events, 0 errors"),
+            "memory of the server",
+            TRAIN=("-S", "-c", GROWING_LOG),
+        )
     ],
     "switches": [
         small(

@@ -29,6 +29,14 @@ def address(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(autouse=True)
+def no_process_stays() -> Iterator[None]:
+    """A test that fails leaves no run behind."""
+    yield
+    for child in [*processes.children.values()]:
+        child.kill()
+
+
 def check(page: Any) -> None:
     """That a page fits its window, and that axe-core finds nothing serious."""
     assert not overflows(page)
