@@ -1,6 +1,6 @@
 """Sets Ganvas up on a fresh machine, then runs a job in it.
 
-    python3 dev.py demo      train an autoencoder, a VAE and a GAN; compare them on one page
+    python3 dev.py demo      train eight models on emoji; show them all on one page
     python3 dev.py test      the checks of code and types, then the tests; further words go to pytest
     python3 dev.py coverage  which lines and branches the tests run, least covered files first (longer than test)
     python3 dev.py soak      kill runs, fill disks and damage files for ten minutes: docs/reliability.md

@@ -72,7 +72,7 @@ COMMANDS = {
     "cache": ("cache:cache", "List images that were decoded once, or remove them."),
     "bench": ("bench:bench_app", "Measure how fast models train here, and how fast they could."),
     "studio": ("ganvas.studio.command:studio", "Start, watch and explore runs on a web page."),
-    "demo": ("demo:demo", "Train three models in minutes; compare them on one page."),
+    "demo": ("demo:demo", "Train eight models in minutes; see them all on one page."),
     "lecture": ("lecture:lecture", "Show the lecture as pages that run, from recorded training."),
 }
 for _name, (_function, _summary) in COMMANDS.items():  # imported when used: --help does not wait for torch

@@ -44,11 +44,6 @@ def loss_chart(lines: Sequence[dict[str, Any]]) -> Chart:
     return Chart("losses", {name: log_series(lines, name) for name in loss_names(lines)})
 
 
-def draw_losses(lines: Sequence[dict[str, Any]]) -> Image.Image:
-    """The losses alone, in one chart, with the pixels for a page."""
-    return line_charts([loss_chart(lines)], scale=2)
-
-
 def wasserstein_chart(lines: Sequence[dict[str, Any]]) -> Chart:
     """The estimate of a WGAN's critic; without a point for other models."""
     return Chart("Wasserstein distance, estimated by D", {"W": log_series(lines, "wasserstein")}, (0.0,))
