@@ -18,7 +18,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1425,
-    "cli": 2400,
+    "cli": 2500,
     "data": 7150,
     "diagnostics": 232,
     "distributions": 900,
