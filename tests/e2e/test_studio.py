@@ -156,6 +156,10 @@ def test_an_upload_is_translated(studio: str, open_page: OpenPage, tmp_path: Pat
     page.set_input_files("#translated", tmp_path / "text.png")
     page.wait_for_selector("#translate-error:not([hidden])")
     assert page.text_content("#translate-error") == "this is no picture: send a PNG, JPEG or WebP"
+    with (tmp_path / "large.png").open("wb") as file:
+        file.truncate(200 * 2**20)
+    page.set_input_files("#translated", tmp_path / "large.png")
+    page.wait_for_selector("#translate-error:has-text('large.png is larger than 100 MB')")
     open_page.faults.clear()  # type: ignore[attr-defined]  # what the browser says of the refusal
 
 

@@ -18,8 +18,9 @@ from fastapi.testclient import TestClient
 import ganvas
 from ganvas.cli.app import parse_command
 from ganvas.errors import UserError
+from ganvas.io.run_folder import RunFolder
 from ganvas.models import MODELS
-from ganvas.studio import processes, trials, uploads
+from ganvas.studio import form, processes, trials, uploads
 from ganvas.studio.app import make_app
 from ganvas.studio.cards import CARDS
 from ganvas.studio.form import check_command, command_text, command_words, form_panels
@@ -197,6 +198,8 @@ def test_a_copy_of_a_run(client: TestClient, data: str, tmp_path: Path) -> None:
     ganvas.train(ganvas.VAE(latent=2, width=4), data, steps=2, batch_size=4, quiet=True, folder="runs/first")
     page = client.get("/new?copy=first").text
     assert "&#34;latent&#34;: &#34;2&#34;" in page
+    RunFolder("runs/first").write_log([{"step": 1, "seconds": 1.0}, {"step": 11, "seconds": 2.0}])
+    assert "40 examples a second here, on x" in client.get("/new").text
     assert client.get("/new?copy=other", headers={"accept": "text/html"}).status_code == 404
 
 
@@ -214,3 +217,8 @@ def test_another_site_starts_nothing(client: TestClient, data: str) -> None:
     order = {"model": "gan", "sources": [data]}
     assert post("/new/start", json=order, headers={"origin": "http://evil.example"}).status_code == 403
     assert TestClient(client.app, base_url="http://127.0.0.1").post("/new/start", json=order).status_code == 403
+
+
+def test_the_page_knows_how_much_may_be_sent() -> None:
+    script = (Path(form.__file__).parent / "static" / "studio.js").read_text()
+    assert f"MAX_UPLOAD = {guard.MAX_UPLOAD // 2**20} * 2 ** 20;" in script

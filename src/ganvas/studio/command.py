@@ -15,7 +15,7 @@ HOST_HELP = "the address to listen on; another than this machine's own asks visi
 
 def studio(
     *,
-    runs_dir: Annotated[Path, Parameter(help="where the run folders are")] = Path("runs"),
+    runs_dir: Annotated[Path, Parameter(alias="--runs", help="where the run folders are")] = Path("runs"),
     data: Annotated[tuple[Path, ...], Parameter(help=DATA_HELP)] = (Path(),),
     host: Annotated[str, Parameter(help=HOST_HELP)] = "127.0.0.1",
     port: Annotated[int, Parameter(help="the port; 0 for any that is free")] = 8323,

@@ -19,7 +19,7 @@ from . import processes
 from .cards import CARDS
 from .form import check_command, command_text, command_words, form_panels
 from .pages import render_page
-from .runs import find_folder, run_folders
+from .runs import find_folder, list_cards, run_folders
 from .settings import Settings, settings_of
 from .sources import allowed_source
 from .trials import measure_cost, report_on
@@ -43,9 +43,22 @@ def new_run(request: Request, copy: str = "") -> Response:
     """The page, filled in with the options of the run `copy`."""
     settings = settings_of(request)
     start = read_start(settings, copy) if copy else {}
-    cards = [{"name": name, "domains": cls.n_domains, **vars(CARDS[name])} for name, cls in MODELS.items()]
+    costs = speeds(settings)
+    cards = [
+        {"name": name, "domains": cls.n_domains, "cost": costs.get(name, ""), **vars(CARDS[name])}
+        for name, cls in MODELS.items()
+    ]
     runs = sorted(folder.name for folder in run_folders(settings.runs_dir))
     return render_page(request, "new.html", title="New run", cards=cards, names=list(BUILTIN), start=start, runs=runs)
+
+
+def speeds(settings: Settings) -> dict[str, str]:
+    """How fast each model trained here, by the newest run of it that says so."""
+    texts: dict[str, str] = {}
+    for card in list_cards(settings.runs_dir):
+        if card.speed and card.model not in texts:
+            texts[card.model] = f"{card.speed:,.0f} examples a second here, on {card.data}"
+    return texts
 
 
 def read_start(settings: Settings, name: str) -> dict[str, Any]:

@@ -166,10 +166,8 @@ $("#strangest")?.addEventListener("click", async () => {
 // ---- translation
 
 async function translate(blob) {
-  const response = await fetch(`${base}/translate?to=${$("#to").value}`, { method: "POST", headers: { "x-ganvas-studio": "1" }, body: blob });
-  if (!response.ok) throw new Error((await response.json()).error);
-  const after = $("#after"), old = after.src;
-  after.src = $("#save-after").href = URL.createObjectURL(await response.blob());
+  const after = $("#after"), old = after.src, translation = await ask(`${base}/translate?to=${$("#to").value}`, blob);
+  after.src = $("#save-after").href = URL.createObjectURL(translation);
   after.hidden = $("#save-after").hidden = false;
   if (old.startsWith("blob:")) URL.revokeObjectURL(old);
 }

@@ -1,9 +1,14 @@
 // What every page needs: asking the server, and saying what it answered.
 
-/** Ask the studio for JSON, or send it a value; an Error holds the one sentence that the server answers. */
+const MAX_UPLOAD = 100 * 2 ** 20; // bytes, as the server has it
+
+/** Ask the studio for JSON or a picture, or send it a value; an Error holds the one sentence that the server answers. */
 export async function ask(address, value, method = value === undefined ? "GET" : "POST") {
   const options = { method, headers: { accept: "application/json" } };
   if (method !== "GET") options.headers["x-ganvas-studio"] = "1";
+  if (value instanceof Blob && value.size > MAX_UPLOAD) {
+    throw new Error(`${value.name ?? "the file"} is larger than 100 MB: name its path on this machine in place of it`);
+  }
   if (value instanceof Blob) options.body = value;
   else if (value !== undefined) {
     options.headers["content-type"] = "application/json";
@@ -16,7 +21,7 @@ export async function ask(address, value, method = value === undefined ? "GET" :
     throw new Error("the studio does not answer: is `ganvas studio` still running?");
   }
   const isJson = (response.headers.get("content-type") ?? "").includes("json");
-  const answer = isJson ? await response.json() : null;
+  const answer = isJson ? await response.json() : await response.blob();
   if (!response.ok) throw new Error(answer?.error ?? `the studio answers ${response.status}`);
   return answer;
 }
