@@ -1,22 +1,26 @@
 """The lecture's pages in a browser."""
 
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ganvas.lecture import CHAPTERS
-from ganvas.lecture.page import MAX_BYTES, render_index, write_lecture
+from ganvas.lecture.page import MAX_BYTES, render_chapter, render_index, write_lecture
 from tests.support.browser import NARROW, WIDE, OpenPage, accessibility_faults, overflows
-from tests.support.lecture import check_command, small_page
+from tests.support.lecture import check_command, small_chapter, small_page
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_is_one_file_that_asks_for_nothing(name: str, tmp_path: Path) -> None:
     text = small_page(name, tmp_path).read_text("utf-8")
     assert len(text.encode()) < MAX_BYTES
-    assert not re.search(r"""(src|href)=["']?(https?:)?//|url\(["']?(?!data:)|<script [^>]*src|<link|@import""", text)
+    assert not re.search(
+        r"""(src|href)=["']?(https?:)?//|url\(["']?(?!data:)|<script [^>]*src|<link rel="(?!icon)|@import""", text
+    )
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -100,6 +104,32 @@ def test_both_runs_are_at_the_same_step(algorithm: Any) -> None:
     before = algorithm.evaluate("document.getElementById('plane-1').toDataURL()")
     algorithm.get_by_role("button", name="Next step").click()
     assert algorithm.evaluate("document.getElementById('plane-1').toDataURL()") != before
+
+
+def test_a_reader_runs_it_anew(tmp_path: Path, open_page: OpenPage) -> None:
+    """On a server's page, here with an answer at hand: what was chosen is sent, and the answer is shown."""
+    text = small_page("algorithm", tmp_path).read_text("utf-8")
+    chapter, runs = small_chapter("algorithm"), page_data(text)["recordings"]
+    (path,) = write_lecture(tmp_path / "live", {"algorithm": render_chapter(chapter, runs[:1], live=True)})
+    page = open_page(path, WIDE)
+    answer = json.dumps({name: value for name, value in runs[1].items() if name != "title"})
+    page.evaluate("answer => { window.fetch = async (...a) => ((window.asked = a), new Response(answer)); }", answer)
+    page.locator("#live summary").click()
+    page.get_by_label("pack, points that D judges together").select_option("4")
+    page.get_by_label("seed").fill("7")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Done: the page shows your run.").wait_for()
+    address, request = page.evaluate("window.asked")
+    assert (address, json.loads(request["body"])["pack"]) == ("algorithm/record", 4)
+    assert json.loads(request["body"]) == asdict(chapter.parameters(pack=4, seed=7))
+    assert page.locator("#run-1 option:checked").inner_text() == "Your own run"
+    assert accessibility_faults(page) == []
+
+
+def page_data(text: str) -> Any:
+    """What a page has recorded."""
+    (data,) = re.findall(r'id="data">(.*?)</script>', text, re.S)
+    return json.loads(data)
 
 
 def test_densities_are_dragged_and_their_values_follow(tmp_path: Path, open_page: OpenPage) -> None:

@@ -1,5 +1,7 @@
 """The lecture's server, and its command."""
 
+import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -83,9 +85,34 @@ def test_the_command_writes_a_page_a_chapter(monkeypatch: pytest.MonkeyPatch, tm
     assert {path.stem for path in (tmp_path / "pages").iterdir()} == {"index", *CHAPTERS}
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--force"], "--force and --json are for files: give --out as well"),
+        (["--out", "pages", "--port", "8401"], "--port is of the server: leave it out where files are written"),
+        (["--port", "70000"], "--port 70000 is none: give one from 1 to 65535"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    assert main(["lecture", *words]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("uvicorn")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["lecture", "--port", str(port)]) == 2
+    assert f"--port {port} cannot be had" in capsys.readouterr().err
+
+
 def test_the_extra_is_named_where_it_is_missing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    monkeypatch.setitem(__import__("sys").modules, "fastapi", None)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
     assert main(["lecture", "--quiet"]) == 2
     assert 'pip install "ganvas[studio]"' in capsys.readouterr().err

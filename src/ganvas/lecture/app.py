@@ -1,5 +1,6 @@
 """The lecture as pages of a server: recorded on first use, and alive: readers have runs with values of their own."""
 
+from collections.abc import Callable
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +108,11 @@ def make_app() -> "FastAPI":
     return app
 
 
-def serve(port: int) -> None:
-    """Serve the lecture on this machine until Ctrl-C; UserError where the extra `studio` or the port is missing."""
+def serve(port: int, say: Callable[[str], None]) -> None:
+    """Serve the lecture on this machine until Ctrl-C, and say where; UserError where that port is taken.
+
+    Also where the extra `studio` is missing.
+    """
     app = make_app()
     try:
         import uvicorn
@@ -117,4 +121,5 @@ def serve(port: int) -> None:
     from ..web.server import listen
 
     with listen("127.0.0.1", port) as opened:
+        say(f"http://127.0.0.1:{opened.getsockname()[1]}/ (Ctrl-C ends it)")
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([opened])

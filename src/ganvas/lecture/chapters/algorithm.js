@@ -84,7 +84,8 @@
   function numbers(run, event) {
     const { curves } = run, i = Math.max(0, curves.step.findLastIndex((s) => s <= event.step));
     const gradient = `|∇G| ${lecture.format(curves.gradient[i])}`;
-    return `${curves.modes[i]} of ${run.modes} modes, ${gradient}, D's loss ${lecture.format(lossOf(curves)[i])}`;
+    const parts = [`${curves.modes[i]} of ${run.modes} modes`, gradient, `D's loss ${lecture.format(lossOf(curves)[i])}`];
+    return parts.map((part) => part.replaceAll(" ", "\u00a0")).join(", "); // no line ends within a part
   }
 
   const lossOf = ({ pairs, real, fake }) => pairs ?? real.map((value, i) => value + fake[i]);
@@ -94,10 +95,11 @@
       const run = shown[k], event = k ? counterpart(run, shown[0].steps[place]) : shown[0].steps[place];
       const w = run.half_width, board = draw.plane(canvas, [-w, w, -w, w]);
       board.field(lecture.row(run.fields, event.field));
-      board.points(run.real, "real", 1.6, 0.45);
+      const radius = Math.max(2, board.width / 130);
+      board.points(run.real, "real", radius / 2, 0.45);
       const points = lecture.row(run.points, event.points);
       board.arrows(points, lecture.row(run.pulls, event.pull), "ink", (0.25 * w) / run.pullScale);
-      board.points(points, "fake", 3.2, 0.95);
+      board.points(points, "fake", radius, 0.95);
     });
   }
 

@@ -164,8 +164,8 @@
       update();
     });
     at("say").before(button);
+    at("live").remove(); // the sliders choose the values
   }
-  lecture.whenRecorded((recording) => (Object.assign(values, recording.parameters), update()));
   draw.draggable(at("densities"), () => handles(surface), moved);
   update();
   draw.whenResized([at("densities"), at("learning")], paint);

@@ -116,7 +116,7 @@ const lecture = (() => {
     const [form, status] = [place.querySelector("form"), place.querySelector("p")];
     const button = element("button", { type: "submit" }, "Run");
     for (const [name, schema] of Object.entries(page.schema)) {
-      const isNumber = ["integer", "number"].includes(schema.type);
+      const isNumber = !schema.enum && ["integer", "number"].includes(schema.type);
       const control = element(isNumber ? "input" : "select", { name });
       if (isNumber) {
         const low = schema.minimum ?? schema.exclusiveMinimum ?? "", high = schema.maximum ?? schema.exclusiveMaximum ?? "";
