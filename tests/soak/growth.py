@@ -17,6 +17,8 @@ from .faults import in_child
 from .runs import Report, draw_blank
 
 STEPS, WARM_UP, LOOK_EVERY = 20_000, 4000, 500
+SILENCE = 1800.0
+"""seconds after which a run that says nothing hangs: on a busy machine so many steps take minutes"""
 MOST_GROWTH = 20 * 2**20
 """bytes that a process may grow by after its warm-up"""
 
@@ -61,9 +63,10 @@ def grow(names: list[str], folder: Path, steps: int = STEPS) -> Iterator[Report]
     """Train one model after the other for a long time; yields after each.  Nothing where there is no /proc."""
     report = Report()
     for name in names if Path("/proc/self/statm").exists() else ():
-        outcome = in_child(train_and_look(name, folder / f"long-{name}", steps))
+        outcome = in_child(train_and_look(name, folder / f"long-{name}", steps), silence=SILENCE)
         if outcome.code:
             report.findings.append(f"{name}: {outcome.said.strip()[-600:]}")
+            yield report
             continue
         looks = [tuple(map(int, line.split())) for line in outcome.said.splitlines()]
         later = [look for look in looks if look[0] >= min(WARM_UP, steps // 2)]
