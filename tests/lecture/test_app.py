@@ -107,7 +107,7 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
         other.listen()
         port = other.getsockname()[1]
         assert main(["lecture", "--port", str(port)]) == 2
-    assert f"--port {port} cannot be had" in capsys.readouterr().err
+    assert f"--port {port} of 127.0.0.1 cannot be had (address already in use)" in capsys.readouterr().err
 
 
 def test_the_extra_is_named_where_it_is_missing(

@@ -1,10 +1,11 @@
 """The socket on which the studio listens."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import UserError, error_reason
+from ..errors import UserError
 
 
 @contextmanager
@@ -15,6 +16,7 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
     try:
         opened = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise UserError(f"port={port} of {host} cannot be had ({error_reason(error)}): give another, or 0") from error
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise UserError(f"port={port} of {host} cannot be had ({reason}): give another one") from error
     with opened:
         yield opened
