@@ -16,7 +16,8 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
     try:
         opened = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        reason = os.strerror(error.errno).lower() if (error.errno or 0) > 0 else str(error.strerror)
+        number = error.errno or 0
+        reason = os.strerror(number).lower() if number > 0 else str(error.strerror)
         raise UserError(f"port={port} of {host} cannot be had ({reason}): give another one") from error
     with opened:
         yield opened
