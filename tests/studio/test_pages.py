@@ -1,5 +1,6 @@
 """The pages of runs in a browser: a real run is watched, stopped and resumed; wide and narrow, by keyboard."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from ganvas.io.lock import run_lock
 from ganvas.studio import processes
 from ganvas.studio.settings import Settings
 from tests.support.browser import NARROW, WIDE, OpenPage, accessibility_faults, overflows
-from tests.support.studio import serving_studio, write_run
+from tests.support.studio import log_line, serving_studio, write_run
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -70,7 +71,7 @@ def test_the_gallery_is_searched_sorted_and_chosen_from(address: str, open_page:
     check(page)
 
 
-def test_a_run_is_looked_through_by_keyboard(address: str, open_page: OpenPage) -> None:
+def test_a_run_is_looked_through_by_keyboard(address: str, tmp_path: Path, open_page: OpenPage) -> None:
     page = open_page(f"{address}/runs/first", NARROW)
     page.locator("#doctor p").first.wait_for()
     slider = page.get_by_label("Preview of step")
@@ -86,10 +87,15 @@ def test_a_run_is_looked_through_by_keyboard(address: str, open_page: OpenPage) 
     assert page.locator(".readout").inner_text() == "step 20"
     page.get_by_role("button", name=re.compile("^kl")).first.press("Enter")
     assert page.locator(":focus").get_attribute("aria-pressed") == "false"
+    with (tmp_path / "runs" / "first" / "log.jsonl").open("a") as file:  # the run goes on, and leaves all where it is
+        file.write(json.dumps(log_line(210)) + "\n")
+    page.get_by_text("step 210 of 400").wait_for()
+    assert page.locator(":focus").get_attribute("aria-pressed") == "false"
+    assert page.locator(".readout").inner_text() == "step 20"
     page.get_by_label("log").first.check()
     page.get_by_label("Axis").select_option("seconds")
     curves.press("End")
-    assert page.locator(".readout").inner_text() == "second 4"
+    assert page.locator(".readout").inner_text() == "second 4.2"
     check(page)
 
 
@@ -107,6 +113,18 @@ def test_strange_runs_and_missing_pages_have_pages(address: str, open_page: Open
     page.get_by_text("there is no run 'none'").wait_for()
     check(page)
     open_page.faults.clear()  # type: ignore[attr-defined]  # 404
+
+
+def test_a_report_of_a_stranger_cannot_drive_the_studio(address: str, tmp_path: Path, open_page: OpenPage) -> None:
+    script = "fetch('/starts/x/forget', {method: 'POST', headers: {'x-ganvas-studio': '1'}})"
+    show = "(said) => (document.querySelector('h1').textContent = said)"
+    page = f"<h1></h1><script>{script}.then(() => 'sent', () => 'refused').then({show})</script>"
+    (tmp_path / "runs" / "first" / "report.html").write_text(page)
+    opened = open_page(f"{address}/runs/first")
+    opened.get_by_role("link", name="Report", exact=True).click()
+    opened.get_by_text("refused").wait_for()
+    assert opened.evaluate("origin") == "null"
+    open_page.faults.clear()  # type: ignore[attr-defined]  # the console says that it was refused
 
 
 def test_a_real_run_is_watched_stopped_and_resumed(tmp_path: Path, open_page: OpenPage) -> None:

@@ -86,7 +86,7 @@ def parse_place(text: str) -> Place:
     return (int(inode), int(size)) if inode.isdecimal() and size.isdecimal() and len(text) < 50 else (0, 0)
 
 
-@lru_cache(64)
+@lru_cache(16)
 def read_since(path: Path, start: Place, now: Place) -> tuple[Place, list[dict[str, Any]] | None]:
     """The lines between two places of a log, and the place behind them; None where it has to be read anew.
 

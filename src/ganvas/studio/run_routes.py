@@ -14,6 +14,7 @@ from ..errors import UserError, first_line
 from ..io.run_folder import FILES, LAST_WEIGHTS_FILE, REPORT_FILE, WEIGHTS_FILE, RunFolder
 from ..io.text import replace_non_finite
 from ..training.run_files import check_files, describe_files
+from ..training.run_records import read_group
 from ..viz.images import encode_picture
 from . import doctor, live, processes, run_page
 from .explorer import open_explorer
@@ -24,6 +25,11 @@ from .settings import settings_of
 
 router: APIRouter = APIRouter()
 T = TypeVar("T")
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""a page of a file: as of another site, it can ask the studio for nothing"""
 MAX_COMPARED = 8
 """most runs side by side"""
 Seed = Annotated[int, Query(ge=0, lt=2**31)]
@@ -153,6 +159,16 @@ def download_file(request: Request, name: str, file: str) -> Response:
     return FileResponse(own_file(folder / file), filename=f"{name}-{file}", media_type="application/octet-stream")
 
 
+@router.get("/reports/{name}")
+def show_report(request: Request, name: str) -> Response:
+    """The page that `ganvas report` wrote of a run.
+
+    It comes with the folder, so others may have written it: its scripts run, but not as the studio's own.
+    """
+    report = own_file(RunFolder(folder_of(request, name)).report)
+    return FileResponse(report, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
+
+
 @router.get("/runs/{name}/samples.png")
 def show_samples(request: Request, name: str, seed: Seed = 0, n: Few = 36) -> Response:
     """Samples of the latent codes of a seed."""
@@ -165,8 +181,10 @@ def show_samples(request: Request, name: str, seed: Seed = 0, n: Few = 36) -> Re
 @router.post("/runs/{name}/stop")
 def stop_run(request: Request, name: str) -> Response:
     """Ask a run to save and stop."""
-    processes.stop(folder_of(request, name))
-    return as_json({"said": f"{name} is asked to stop: it saves first"})
+    processes.stop(folder := folder_of(request, name))
+    group = read_group(folder).get("name")
+    others = f", and all runs of {group}, which have one process" if group else ""
+    return as_json({"said": f"{name} is asked to stop{others}: it saves first"})
 
 
 @router.post("/runs/{name}/resume")

@@ -51,10 +51,9 @@ function nearest(xs, x) {
 
 /**
  * Charts in an element.  `show(panels, lanes)` draws panels {name, series: [{name, points: [{step, seconds, value}],
- * off}]} and lanes {name, alarm, spans: [[step, step]]}; `mark(step)` points at a step, and `onStep` hears of the one
- * under the cursor, null for none.
+ * off}]} and lanes {name, alarm, spans: [[step, step]]}; `mark(step)` points at a step.
  */
-export function makeCharts(root, label, onStep = () => {}) {
+export function makeCharts(root, label) {
   const switched = new Map(), logarithmic = new Set();
   let panels = [], lanes = [], axis = "step", cursor = null, marked = null, grid = [], times = [], drawn = 0;
   const body = element("div", { class: "panels", tabindex: "0", role: "group", "aria-label": `${label}: the arrow keys move along them` });
@@ -82,9 +81,11 @@ export function makeCharts(root, label, onStep = () => {}) {
     const low = 0, high = grid.at(-1) > 0 ? grid.at(-1) : 1;
     const x = (value) => LEFT + ((value - low) / (high - low)) * inner;
     const marks = ticks(low, high, Math.min(8, inner / 90));
-    body.replaceChildren(...panels.map((panel) => drawPanel(panel, width, x, marks)));
-    if (lanes.length) body.append(drawLanes(width, x));
-    body.append(drawAxis(width, x, marks));
+    const { term, log } = body.contains(document.activeElement) ? document.activeElement.dataset : {};
+    const drawings = panels.map((panel) => drawPanel(panel, width, x, marks));
+    body.replaceChildren(...drawings, ...(lanes.length ? [drawLanes(width, x)] : []), drawAxis(width, x, marks));
+    if (term) body.querySelector(`[data-term="${CSS.escape(term)}"]`)?.focus(); // where it was, as a run goes on
+    if (log) body.querySelector(`[data-log="${CSS.escape(log)}"]`)?.focus();
     body.onpointermove = (event) => {
       if (!(event.target instanceof SVGElement) || !grid.length) return;
       const left = event.target.closest("svg.plot")?.getBoundingClientRect().left;
@@ -129,25 +130,19 @@ export function makeCharts(root, label, onStep = () => {}) {
     const toggle = element("input", { type: "checkbox", checked: isLog, onchange: ({ target }) => {
       if (target.checked) logarithmic.add(panel.name);
       else logarithmic.delete(panel.name);
-      redraw(`[data-log="${CSS.escape(panel.name)}"]`);
+      draw();
     }, "data-log": panel.name });
     const legend = panel.series.map((series, i) => element("button", {
       type: "button", class: "term", "aria-pressed": String(isOn(panel, series)), style: `--color: ${color(series, i)}`,
       "data-term": `${panel.name}/${series.name}`,
       onclick: () => {
         switched.set(`${panel.name}/${series.name}`, !isOn(panel, series));
-        redraw(`[data-term="${CSS.escape(`${panel.name}/${series.name}`)}"]`);
+        draw();
       },
     }, element("i", { "aria-hidden": "true" }), `${series.name} `, element("b", {}, "")));
     const note = negative ? [element("small", {}, "a logarithmic axis shows no numbers below zero")] : [];
     return element("section", { class: "panel", "aria-label": panel.name },
       element("div", { class: "legend" }, element("h3", {}, panel.name), ...legend, element("label", {}, toggle, " log"), ...note), picture);
-  }
-
-  /** Draw anew, with the focus where it was. */
-  function redraw(selector) {
-    draw();
-    body.querySelector(selector)?.focus();
   }
 
   function drawLanes(width, x) {
@@ -194,8 +189,6 @@ export function makeCharts(root, label, onStep = () => {}) {
   function point(i) {
     cursor = i;
     body.showCursor?.();
-    const found = i === null ? null : times.findLast((time) => time[axis] <= grid[i]);
-    onStep(found?.step ?? null);
   }
 
   body.addEventListener("pointerleave", () => point(null));
@@ -212,9 +205,10 @@ export function makeCharts(root, label, onStep = () => {}) {
 
   return {
     show(newPanels, newLanes = []) {
-      [panels, lanes] = [newPanels, newLanes];
-      cursor = null;
+      const at = cursor === null ? null : grid[cursor];
+      [panels, lanes, cursor] = [newPanels, newLanes, null];
       draw();
+      if (at !== null && grid.length) point(nearest(grid, at));
     },
     mark(step) {
       marked = step;
