@@ -5,7 +5,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
 from ..io.run_folder import RunFolder
-from .runs import find_folder
+from .runs import find_folder, own_file
 from .settings import settings_of
 
 router: APIRouter = APIRouter()
@@ -17,6 +17,6 @@ POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def report(request: Request, name: str) -> Response:
     """The page on a run."""
     path = RunFolder(find_folder(settings_of(request).runs_dir, name)).report
-    if not path.is_file():
+    if not path.exists():
         raise HTTPException(404, f"{name} has no report yet: ganvas report {path.parent}")
-    return FileResponse(path, media_type="text/html", headers={"content-security-policy": POLICY})
+    return FileResponse(own_file(path), media_type="text/html", headers={"content-security-policy": POLICY})

@@ -25,11 +25,6 @@ from .settings import settings_of
 
 router: APIRouter = APIRouter()
 T = TypeVar("T")
-REPORT_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""a page of a file: as of another site, it can ask the studio for nothing"""
 MAX_COMPARED = 8
 """most runs side by side"""
 Seed = Annotated[int, Query(ge=0, lt=2**31)]
@@ -157,16 +152,6 @@ def download_file(request: Request, name: str, file: str) -> Response:
     if file not in FILES:
         raise HTTPException(404, f"{name} has no file {file!r}")
     return FileResponse(own_file(folder / file), filename=f"{name}-{file}", media_type="application/octet-stream")
-
-
-@router.get("/reports/{name}")
-def show_report(request: Request, name: str) -> Response:
-    """The page that `ganvas report` wrote of a run.
-
-    It comes with the folder, so others may have written it: its scripts run, but not as the studio's own.
-    """
-    report = own_file(RunFolder(folder_of(request, name)).report)
-    return FileResponse(report, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
 
 @router.get("/runs/{name}/samples.png")
