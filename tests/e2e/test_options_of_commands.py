@@ -18,13 +18,21 @@ from ganvas.cli import app as cli
 from ganvas.cli.app import COMMANDS, app, main
 from tests.support.option_values import candidates
 
-OTHERS = [name for name in COMMANDS if name not in ("train", "bench")]
-"""those that have the same options for every model"""
-TEXTS = {"metrics": "kid", "kinds": "flow", "features": "pixels", "classes": "cat", "range": "0,1400"}
-"""options whose text is not free"""
+OTHERS = [name for name in COMMANDS if name not in ("train", "bench", "studio")]
+"""those that have the same options for every model; tests/studio/test_command.py has the studio's"""
+TEXTS = {
+    "metrics": "kid",
+    "kinds": "flow",
+    "features": "pixels",
+    "classes": "cat",
+    "range": "0,1400",
+    "report out": "other.html",
+}
+"""options whose text is not free, some of one command"""
 NEEDED = {key: ["other"] for key in ("evaluate", "fit-prior", "interpolate")}
-ALONE = {"machine"}
+ALONE = {"machine", "port"}
 """options that stand alone"""
+NEEDED |= {"report": ["--out", "page.html"], "lecture": ["--out", "pages"]}
 NEEDED |= {"doctor": ["needed"], "compare": ["--data", "other", "--html", "page"]}
 """what other options go with"""
 LATE_IMPORTS = {
@@ -106,8 +114,8 @@ def options_of(command: str) -> Iterator[tuple[str, list[str]]]:
         if argument.children or not argument.name.startswith("--") or argument.index is not None or not argument.parse:
             continue
         name = argument.name
-        if name[2:] in TEXTS:
-            yield name, [name, TEXTS[name[2:]]]
+        if text := TEXTS.get(f"{command} {name[2:]}", TEXTS.get(name[2:])):
+            yield name, [name, text]
             continue
         possible = (v for v in candidates(info.annotation) if v not in (None, info.default))
         value = next(v for v in possible if can_be(info.annotation, v))

@@ -42,7 +42,7 @@ def test_runs_survive_a_full_disk(tmp_path: Path) -> None:
     assert report.counts["runs"] == 3
     assert report.counts["refused"]
     assert report.counts["places"] > 100
-    assert report.counts["kinds of files"] == 12
+    assert report.counts["kinds of files"] == 13
 
 
 def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def report(
         raise UserError(f"cannot write {path}: end its name in .html")
     if out is not None:  # a run's own page is written anew, as at its end
         refuse_existing(path, force)
-    evaluations = {folder: measure(folder, ProgressBar(quiet)) for folder in folders} if evaluate else {}
+    bar = ProgressBar(quiet)
+    evaluations = {folder: measure(folder, bar) for folder in folders} if evaluate else {}
     summaries = write_report(folders, path, evaluations)
     print_result([str(path)], {"out": str(path), "runs": summaries}, json)
 

@@ -42,9 +42,9 @@ def normalize_colour(value: object) -> str:
     return text
 
 
-def split_names(value: str | Sequence[str]) -> tuple[str, ...]:
-    """Names from "a,b", ("a", "b") or ("a,b", "c")."""
-    items = [value] if isinstance(value, str) else value
+def split_names(value: object) -> tuple[str, ...]:
+    """Names from "a,b", ("a", "b") or ("a,b", "c"); a class may have a number for a name."""
+    items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     return tuple(name.strip() for item in items for name in str(item).split(",") if name.strip())
 
 

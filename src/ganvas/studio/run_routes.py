@@ -108,7 +108,7 @@ def list_previews(folder: Path) -> list[int]:
     return [int(path.stem) for path in RunFolder(folder).previews()]
 
 
-@router.get("/runs/{name}/previews")
+@router.get("/runs/{name}/steps")
 def show_previews(request: Request, name: str) -> Response:
     """The steps of a run's previews."""
     return as_json(list_previews(folder_of(request, name)))

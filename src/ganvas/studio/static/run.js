@@ -185,7 +185,7 @@ follow(() => `/live/${encodeURIComponent(name)}?at=${at}`, {
     showCard(card);
     if (card.preview !== preview) {
       preview = card.preview;
-      setSteps(await ask(`${address}/previews`));
+      setSteps(await ask(`${address}/steps`));
     }
     if (isDone || (card.state === "training" && Date.now() - asked > 20_000)) readDoctor();
   },
