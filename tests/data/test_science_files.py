@@ -286,3 +286,17 @@ def test_memory_that_a_library_does_not_get(tmp_path: Path) -> None:
         wrap_read_errors(tmp_path / "x.zarr", "damaged or no Zarr data"),
     ):
         raise MemoryError
+
+
+def test_a_chunk_of_hdf5_without_bytes(tmp_path: Path) -> None:
+    """HDF5 reads its checksum from before its beginning, and ends the process: the size is found before."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        x = file.create_dataset("x", data=FIELD, chunks=(12, 8, 7), compression="gzip", fletcher32=True)
+        size = x.id.get_chunk_info(0).size
+    content = (tmp_path / "x.h5").read_bytes()
+    assert load(tmp_path / "x.h5").shape == (1, 8, 7)
+    assert content.count(size.to_bytes(4, "little")) == 1  # in the index of the chunks
+    (tmp_path / "x.h5").write_bytes(content.replace(size.to_bytes(4, "little"), bytes(4)))
+    with pytest.raises(UserError, match="damaged or no HDF5 file: /x has a chunk of 0 bytes, fewer than its checksum"):
+        load(tmp_path / "x.h5")

@@ -28,6 +28,7 @@ from .options import DataOptions, Progress, number_options
 HDF5_SUFFIXES, NIFTI_SUFFIXES, DICOM_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4"), (".nii", ".nii.gz"), (".dcm",)
 ZARR_SUFFIXES, ZARR_FILES = (".zarr", ".zarr.zip"), ("zarr.json", ".zgroup", ".zarray")
 """what files of Zarr end in, and of which one lies in a folder"""
+CHECKSUM_BYTES = 4  # of HDF5's filter fletcher32
 REMEDY = "give fewer examples, or smaller ones"
 
 
@@ -80,10 +81,20 @@ def open_hdf5(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[st
 
         def read(name: str) -> np.ndarray:
             check_memory(file[name].size * file[name].dtype.itemsize, f"{path}, {name},", REMEDY)
+            check_chunks(file[name])
             return apply_scale(np.asarray(file[name][()]), dict(file[name].attrs))
 
         file.visititems(visit)
         yield read, names
+
+
+def check_chunks(array: Any) -> None:
+    """ValueError where a chunk is shorter than its checksum: HDF5 would then read beyond it, and end the process."""
+    sizes = list[int]()
+    if array.fletcher32:
+        array.id.chunk_iter(lambda chunk: sizes.append(chunk.size))
+    if sizes and min(sizes) < CHECKSUM_BYTES:
+        raise ValueError(f"{array.name} has a chunk of {min(sizes)} bytes, fewer than its checksum")
 
 
 def may_be_read(name: str, axes: int) -> bool:
