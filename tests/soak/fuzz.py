@@ -25,8 +25,6 @@ from .runs import Report, draw_blank
 
 CPU_SECONDS, MEMORY = 1.0, 2**30
 """what reading one file may take: processor time, which other processes do not change, and bytes"""
-SILENCE = 20.0
-"""seconds after which a process that reads no next file hangs"""
 BATCH = 1000
 """files that one child process reads"""
 OUR_ERRORS = (UserError, WriteError, DivergenceError)
@@ -152,7 +150,7 @@ def fuzz(folder: Path, seed: int, count: int | None = None, models: Sequence[str
     report.counts["files"] = len(set(map(id, cases)))
     while count is None or first < count:
         n = BATCH if count is None else min(BATCH, count - first)
-        outcome = in_child(read_batch(cases, seed, first, n, folder), silence=SILENCE)
+        outcome = in_child(read_batch(cases, seed, first, n, folder))
         lines = outcome.said.splitlines()
         numbers = [int(line) for line in lines if line.isdecimal()]
         for found in (json.loads(line) for line in lines if line.startswith("{")):

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import ganvas
-from ganvas.data import from_array
 from ganvas.models import MODELS
 from ganvas.training import fit
 from tests.support.data import image_collection, sources
-from tests.support.frozen import IMAGES
 from tests.support.models import small
 
 from .faults import in_child
@@ -36,6 +34,7 @@ def train_and_look(name: str, folder: Path, steps: int) -> Callable[[Callable[[s
     """Work for a child: it trains, and says memory and open files every so many steps.
 
     Curves are blank: when they are drawn depends on the clock, and what Matplotlib then takes is not collected at once.
+    Nor are the examples vectors, of which previews are such drawings.
     """
 
     def work(say: Callable[[str], None]) -> None:
@@ -50,10 +49,7 @@ def train_and_look(name: str, folder: Path, steps: int) -> Callable[[Callable[[s
 
         fit.training = watched
         options: dict[str, Any] = {"batch_size": 8, "checkpoint_every": LOOK_EVERY, "device": "cpu", "quiet": True}
-        images = image_collection(40, (8, 8, 3))
-        # vectors take a third of the time; in either case a run looks at samples, draws previews and writes checkpoints
-        one = images if name in IMAGES else from_array(images.x.flatten(1)[:, :3].float().numpy(), images.labels)
-        data = sources(MODELS[name], one)
+        data = sources(MODELS[name], image_collection(40, (8, 8, 3)))
         ganvas.train(small(MODELS[name], width=4), data, folder=folder, steps=steps, **options)
 
     return work
