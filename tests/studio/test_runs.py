@@ -182,11 +182,11 @@ def write_secret() -> None:
 def test_links_in_a_run_are_not_followed(client: TestClient) -> None:
     write_secret()
     (Path("secret") / "weights.safetensors").write_text("TOP SECRET")
-    for name in ("weights.safetensors", "previews/0000300.png"):
+    for name in ("weights.safetensors", "report.html", "previews/0000300.png"):
         (RUNS / "a" / name).symlink_to(Path("secret/weights.safetensors").absolute())
     addresses = ["/runs", *(f"/runs/{run}{end}" for run in ("a", "inner", "link") for end in (
         "", "/log", "/doctor", "/files/config.json", "/files/weights.safetensors", "/previews/300.png", "/samples.png",
-    )), "/compare?run=a&run=inner"]  # fmt: skip
+    )), "/compare?run=a&run=inner", "/reports/a"]  # fmt: skip
     for address in addresses:
         assert "TOP SECRET" not in client.get(address).text, address
 

@@ -1,5 +1,7 @@
 """The doctor's findings on a run, and since when they hold."""
 
+import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,25 @@ from ..inference.schema import parse_model, parse_train_config
 from ..io.run_folder import RunFolder
 from ..training.commands import diagnose
 from ..training.run_records import end_step, read_config, read_log
-from .runs import own_file
+from .runs import own_file, stamp
 
+KEPT_SECONDS = 10
 MAX_LOOKS = 40
 """lines at most up to which a log is examined to tell since when something is wrong"""
 
 
 def examine_run(folder: Path) -> dict[str, Any]:
-    """What is wrong with a run's training now, and what was since when; UserError where its files do not say."""
+    """What is wrong with a run's training now, and what was since when; UserError where its files do not say.
+
+    Pages of a run that is being trained share what was found within ten seconds.
+    """
+    seen = stamp(folder)
+    return examine_once(folder, int(time.monotonic() / KEPT_SECONDS) if seen[-1] else seen)
+
+
+@lru_cache(16)
+def examine_once(folder: Path, version: Any) -> dict[str, Any]:
+    """The same of files that are this version."""
     config = read_config(own_file(RunFolder(folder).config).parent)
     log = read_log(own_file(RunFolder(folder).log).parent)
     if not log:

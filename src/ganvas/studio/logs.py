@@ -62,9 +62,14 @@ def log_place(folder: Path) -> Place:
 
 def read_curves(folder: Path) -> dict[str, Any]:
     """The lines of a log, at most `MAX_POINTS`, the place of who has read them, and notes on what is damaged."""
-    place, notes = log_place(folder), list[str]()
-    if place == (0, 0):
-        return NO_CURVES
+    place = log_place(folder)
+    return NO_CURVES if place == (0, 0) else read_curves_at(folder, place)
+
+
+@lru_cache(16)
+def read_curves_at(folder: Path, place: Place) -> dict[str, Any]:
+    """The same up to a place, once for all pages that ask for it."""
+    notes = list[str]()
     lines = read_log(own_file(RunFolder(folder).log).parent, notes.extend)
     return {"at": f"{place[0]}-{place[1]}", "notes": notes} | thin_out(lines)
 
