@@ -83,7 +83,12 @@ def test_a_page_says_of_a_damaged_run_what_is_left(client: TestClient) -> None:
     assert len(client.get("/runs/damaged/log").json()["lines"]) == 20
     assert any("config.json: damaged" in line for line in client.get("/runs/damaged/check").json())
     assert "is damaged" in client.get("/runs/damaged/doctor").json()["reason"]
-    assert "is damaged" in client.get("/compare?run=damaged").text
+    for i in (1, 2):
+        write_run(RUNS / f"whole{i}", fields={"latent": i, "width": 4})
+    page = client.get("/compare?run=damaged&run=whole1&run=whole2").text
+    assert "is damaged" in page
+    assert "<code>--latent</code></th><td></td><td>1</td><td>2</td>" in page
+    assert "<details>" not in page  # what is not known of one run is no difference
 
 
 JSON = st.recursive(

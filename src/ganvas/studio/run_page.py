@@ -17,6 +17,9 @@ SHOWN_VERSIONS = 12
 MAX_VALUE_LENGTH = 300
 """most characters of a value that are shown"""
 
+Rows = list[tuple[str, list[str]]]
+"""names, each with its value in each run"""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -86,8 +89,16 @@ def read_values(folder: Path) -> dict[str, str]:
     return {option.name: option.value for option in read_run_options(folder)} | {"model": read_config(folder)["model"]}
 
 
-def differing_options(runs: Sequence[dict[str, str]]) -> list[tuple[str, list[str]]]:
-    """The options in which runs differ, with the value of each, "" where it has none."""
-    names = {name: None for run in runs for name in ("model", *run)}
-    rows = [(name, [run.get(name, "") for run in runs]) for name in names]
-    return [(name, row) for name, row in rows if len({*row}) > 1]
+def differing_options(runs: Sequence[dict[str, str]]) -> tuple[Rows, Rows]:
+    """The options in which runs differ that all have, and those that only some have, with the value of each or "".
+
+    A run of which nothing is known, {}, differs in none.
+    """
+    known = [run for run in runs if run]
+    names = {name: None for run in known for name in ("model", *run)}
+    common, others = Rows(), Rows()
+    for name in names:
+        if len({run.get(name, "") for run in known}) > 1:
+            rows = common if all(name in run for run in known) else others
+            rows.append((name, [run.get(name, "") for run in runs]))
+    return common, others

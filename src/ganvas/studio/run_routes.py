@@ -208,10 +208,10 @@ def compare_runs(request: Request, run: Annotated[list[str], Query()] = []) -> R
     runs = [(name, folder_of(request, name)) for name in names]
     cards: list[RunCard] = [read_any_card(folder) for _, folder in runs]
     read = [or_reason(partial(run_page.read_values, folder)) for _, folder in runs]
-    options = run_page.differing_options([values or {} for values, _ in read])
+    common, others = run_page.differing_options([values or {} for values, _ in read])
     title = "Compare" if len(runs) < 2 else f"Compare {len(runs)} runs"
     return render_page(
         request, "compare.html", title=title, runs=cards, problems=[reason for _, reason in read if reason],
-        common=[row for row in options if "" not in row[1]], others=[row for row in options if "" in row[1]],
+        common=common, others=others, with_weights=[n for n, f in runs if RunFolder(f).weights.exists()],
         previews={name: list_previews(folder) for name, folder in runs}, most=MAX_COMPARED,
     )  # fmt: skip

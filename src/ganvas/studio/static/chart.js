@@ -78,7 +78,8 @@ export function makeCharts(root, label) {
     const all = panels.flatMap((panel) => panel.series.flatMap((series) => series.points));
     times = [...new Map(all.map((p) => [p.step, p])).values()].sort((a, b) => a.step - b.step);
     grid = [...new Set(all.map((p) => p[axis]))].sort((a, b) => a - b);
-    const low = 0, high = grid.at(-1) > 0 ? grid.at(-1) : 1;
+    const low = 0, ends = axis === "step" ? lanes.map((lane) => lane.spans.at(-1)[1]) : [];
+    const high = Math.max(grid.at(-1) ?? 0, ...ends) || 1;
     const x = (value) => LEFT + ((value - low) / (high - low)) * inner;
     const marks = ticks(low, high, Math.min(8, inner / 90));
     const { term, log } = body.contains(document.activeElement) ? document.activeElement.dataset : {};

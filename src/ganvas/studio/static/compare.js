@@ -35,7 +35,11 @@ if (runs.length) {
   $("sample").addEventListener("submit", async (event) => {
     event.preventDefault();
     const seed = new FormData(event.target).get("seed");
-    for (const { item, name, address } of runs) await showSamples(item.querySelector(".samples-of"), name, address, seed);
+    for (const { item, name, address } of runs) {
+      const place = item.querySelector(".samples-of");
+      if (item.dataset.weights === "true") await showSamples(place, name, address, seed);
+      else place.replaceChildren(element("p", {}, "It has no weights to draw samples with."));
+    }
   });
 
   /* curves */

@@ -67,7 +67,7 @@ const drawCurves = () => charts.show(panelsOf(lines), [...lanes, ...eventLanes()
 /** What happened at single steps, as the log says it. */
 function eventLanes() {
   const events = lines.flatMap(({ step, events }) => (events ?? []).map(() => [step, step]));
-  return events.length ? [{ name: "skipped updates and returns to a checkpoint", alarm: true, spans: events }] : [];
+  return events.length ? [{ name: "NaN or infinite", alarm: true, spans: events }] : [];
 }
 
 async function readDoctor() {
