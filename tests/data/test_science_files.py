@@ -42,6 +42,20 @@ def test_hdf5(tmp_path: Path) -> None:
         load(tmp_path / "bad.h5")
 
 
+def test_hdf5_reads_no_other_files(tmp_path: Path) -> None:
+    """Those of anybody's may be named: external storage is of any bytes, and virtual arrays lead to it."""
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "secret").write_bytes(bytes(12 * 64))
+    layout = h5py.VirtualLayout((12, 8, 8), "uint8")
+    layout[:] = h5py.VirtualSource(".", "hidden", (12, 8, 8))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("a", (12, 8, 8), "uint8", external=[(str(tmp_path / "secret"), 0, 12 * 64)])
+        file.create_virtual_dataset("b", layout)
+    for name in ("a", "b"):
+        with pytest.raises(UserError, match=f"the numbers of {name} are in other files"):
+            load(f"{tmp_path / 'x.h5'}:{name}")
+
+
 def test_netcdf_has_its_units(tmp_path: Path) -> None:
     """Coordinates are no examples; packed numbers are unpacked, and missing ones refused."""
     h5py = pytest.importorskip("h5py")

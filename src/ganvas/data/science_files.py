@@ -80,6 +80,10 @@ def open_hdf5(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[st
                 names.append(name)
 
         def read(name: str) -> np.ndarray:
+            if file[name].external or file[name].is_virtual:  # of which a file that was sent could name any
+                raise UserError(
+                    f"{path}: the numbers of {name} are in other files: copy them into one, e.g. by h5repack"
+                )
             check_memory(file[name].size * file[name].dtype.itemsize, f"{path}, {name},", REMEDY)
             check_chunks(file[name])
             return apply_scale(np.asarray(file[name][()]), dict(file[name].attrs))
