@@ -256,6 +256,13 @@ def test_what_the_system_does_not_say_is_no_obstacle(monkeypatch: pytest.MonkeyP
     assert stored()["train_config"]["batch_size"] == 64
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="has what Linux says of a process")
+def test_a_peak_that_cannot_begin_anew_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it were that of all the process's life, and the batch be 1 where a few GB are free."""
+    monkeypatch.setattr(memory, "Path", lambda path: Path("nowhere/x" if path.endswith("clear_refs") else path))
+    assert try_batch(3, lambda: 7, ON_CPU) == Trial(3, 0, 7)
+
+
 def test_auto_is_the_default_where_that_fits(capsys: pytest.CaptureFixture[str]) -> None:
     """That of the model, by the data or for so few: and the run is that of the number."""
     assert main([*WORDS[:-1], "--batch-size", "auto"]) == 0

@@ -117,7 +117,8 @@ def try_batch(batch_size: int, play: Callable[[], int], device: torch.device) ->
             raise
         traceback.clear_frames(error.__traceback__)
         return None
-    return Trial(batch_size, max(0, held_bytes(device, "VmHWM") - before), fixed)
+    is_told = before > 0 or device.type == "cuda"  # else the peak may be that of the process's whole life
+    return Trial(batch_size, max(0, held_bytes(device, "VmHWM") - before) if is_told else 0, fixed)
 
 
 def fixed_bytes(state: TrainState) -> int:
