@@ -9,6 +9,7 @@ import pytest
 from fastapi import APIRouter, Request
 from fastapi.testclient import TestClient
 
+from ganvas.cli import main
 from ganvas.studio.app import make_app
 from ganvas.studio.settings import Settings
 from ganvas.web import guard
@@ -45,6 +46,32 @@ def test_a_name_that_was_bound_to_this_machine_later_is_refused(host: str) -> No
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8323", "[::1]:8323"])
 def test_this_machine_is_asked_by_its_own_names(host: str) -> None:
     assert studio().get("/runs", headers={"host": host}).status_code == 200
+
+
+def test_another_address_of_this_machine_is_its_own_name() -> None:
+    client = studio(host="127.0.0.2")
+    assert client.get("/runs", headers={"host": "127.0.0.2:8323"}).status_code == 200
+    assert client.get("/runs", headers={"host": "127.0.0.3:8323"}).status_code == 403
+
+
+@pytest.mark.parametrize(("host", "token"), [("0.0.0.0", ""), ("127.0.0.1", "naïve"), ("127.0.0.1", "a\n")])
+def test_a_token_that_protects_nothing_is_refused(
+    host: str, token: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_: None)
+    assert main(["studio", "--host", host, "--port", "0", f"--token={token}"]) == 2
+    assert capsys.readouterr().err.startswith("ganvas: --token: give letters, digits and signs")
+
+
+def test_the_address_that_is_said_has_the_token(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_: None)
+    assert main(["studio", "--port", "0", "--token", "a+b&c d"]) == 0
+    address = capsys.readouterr().err.split()[4]
+    answer = studio("a+b&c d").get(f"/runs{address[address.index('?') :]}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/runs")
+    assert studio("a+b&c d").get("/runs", headers={"cookie": answer.headers["set-cookie"]}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import secrets
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlencode
 
 from cyclopts import Parameter
 
@@ -34,9 +35,12 @@ def studio(
 
     if token is None:
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
+    if not (token.isascii() and token.isprintable()) or not (token or is_loopback(host)):
+        raise UserError("`token`: give letters, digits and signs of ASCII; or leave it out, and one is made")
     with listen(host, port) as opened:
         address = f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}/"
-        ProgressBar().say(f"the studio is at {address}{f'?token={token}' if token else ''} (Ctrl-C ends it)")
+        query = f"?{urlencode({'token': token})}" if token else ""
+        ProgressBar().say(f"the studio is at {address}{query} (Ctrl-C ends it)")
         app = make_app(Settings(runs_dir, data, host, token))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         app.state.is_ending = lambda: server.should_exit

@@ -35,7 +35,7 @@ SECURITY_HEADERS = {
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ip_address(host).is_loopback
@@ -51,6 +51,7 @@ class Guard:
         self.token: str = token
         self.self_contained: str = self_contained
         self.is_local: bool = is_loopback(host)
+        self.names: tuple[str, ...] = (*LOCAL_NAMES, host.lower())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,8 +77,8 @@ class Guard:
     def refuse(self, scope: Scope, headers: Headers) -> Response | None:
         """Why a request is not answered, by where it comes from and how large it is; None where it is."""
         host = headers.get("host", "")
-        if self.is_local and host_name(host) not in LOCAL_NAMES:
-            return refusal(403, f"the studio is asked as {host or 'nothing'}: open it as 127.0.0.1")
+        if self.is_local and host_name(host) not in self.names:
+            return refusal(403, f"the studio is asked as {host or 'nothing'}: open it as {self.names[-1]}")
         if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             return refusal(403, "another site's page asks: open the studio itself")
         if scope["method"] not in ("GET", "HEAD"):
@@ -111,8 +112,8 @@ class Guard:
 
 
 def host_name(host: str) -> str:
-    """A Host header without its port, and without the brackets of an IPv6 address."""
-    return host.rpartition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
+    """A Host header in small letters, without its port, and without the brackets of an IPv6 address."""
+    return (host.rpartition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]).lower()
 
 
 def is_same(given: str, token: str) -> bool:
