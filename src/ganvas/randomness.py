@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from hashlib import blake2b
+from threading import RLock
 
 import torch
 from torch import Tensor
 
 BLOCK_ROWS = 16
 """rows that are drawn at once: torch draws normal numbers in sixteens, and others than whole sixteens differently"""
+generators: RLock = RLock()
+"""held by the thread of a server that uses a model: all threads share the generators that `reseed` seeds"""
 
 
 def derive_seed(*key: int | str) -> int:

@@ -1,8 +1,11 @@
 """Exploring models from the page: pictures of codes, maps, walks, what is sent, neighbours, strange examples."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +16,18 @@ pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
 import ganvas
-from ganvas.explore import lerp
+from ganvas.explore import lerp, measure_usage
+from ganvas.inference.trained import load_trained
+from ganvas.lecture.chapter import Parameters
+from ganvas.lecture.recordings import record
+from ganvas.randomness import generators
 from ganvas.studio import explorer
 from ganvas.studio.app import make_app
 from ganvas.studio.settings import Settings
 from ganvas.viz.images import Examples
 from ganvas.web import guard
+from tests.support.lecture import small_chapter
+from tests.support.studio import write_run
 
 HEADERS = {guard.HEADER: "1"}
 
@@ -113,7 +122,9 @@ def test_a_picture_that_is_sent_has_a_code(client: TestClient, runs: Path) -> No
     z = explorer.open_explorer(runs / "vae").uploads[sent["upload"]]
     np.testing.assert_array_equal(pixels(shown), pixels(explorer_png(ganvas.load(runs / "vae").decode(z))))
     assert client.get(f"/explore/vae/walk.png?first={sent['upload']}&last=0").status_code == 200
-    assert "forgotten" in client.get("/explore/vae/picture.png?upload=0123").json()["error"]
+    assert "send it again" in client.get("/explore/vae/picture.png?upload=0123").json()["error"]
+    assert client.get("/explore/vae/walk.png?first=2147483647&last=0").status_code == 200
+    assert client.get("/explore/vae/walk.png?first=-1&last=0").json()["error"].startswith("'-1' is no picture")
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", png()[:40], b"GIF89a" + bytes(20)])
@@ -182,3 +193,42 @@ def test_few_models_stay_loaded(client: TestClient, monkeypatch: pytest.MonkeyPa
     for name in ("vae", "cgan", "points"):
         assert client.get(f"/explore/{name}").status_code == 200
     assert [key[0].name for key in explorer.explorers] == ["cgan", "points"]
+
+
+def test_a_link_to_weights_leads_nowhere(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    (tmp_path / "secret").write_text("secret")
+    (folder / "weights.safetensors").symlink_to(tmp_path / "secret")
+    client = TestClient(make_app(Settings(tmp_path)), base_url="http://127.0.0.1")
+    for address in ("/explore/a", "/explore/a/weights"):
+        assert "is a link" in client.get(address).json()["error"]
+
+
+def is_taken() -> bool:
+    """Whether another thread draws."""
+    if generators.acquire(blocking=False):
+        generators.release()
+        return False
+    return True
+
+
+def test_what_draws_from_the_generators_of_all_threads_is_alone(
+    client: TestClient, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run of the lecture, whose steps draw from them, were another than its command's, and kept as it is."""
+    seen = list[str]()
+
+    def look(what: str) -> None:
+        with ThreadPoolExecutor(1) as other:
+            seen.extend([what] * other.submit(is_taken).result())
+
+    def load(*arguments: Any) -> Any:
+        look("load")
+        return load_trained(*arguments)
+
+    monkeypatch.setattr(explorer, "load_trained", load)
+    monkeypatch.setattr(explorer, "measure_usage", lambda *arguments: (look("use"), measure_usage(*arguments))[1])
+    assert client.get("/explore/vae").status_code == 200
+    chapter = replace(small_chapter("algorithm"), record=lambda _: {"command": f"ganvas train {look('record')}"})
+    record(chapter, Parameters())
+    assert seen == ["load", "use", "record"]

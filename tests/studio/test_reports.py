@@ -27,6 +27,10 @@ def test_a_report_runs_no_script(client: TestClient) -> None:
     assert policy.startswith("sandbox; default-src 'none'")
     assert "script" not in policy
     assert client.get("/reports/..%2fa").status_code == 404
+    Path("secret.html").write_text("secret")
+    Path("runs/a/report.html").unlink()
+    Path("runs/a/report.html").symlink_to(Path("secret.html").resolve())
+    assert "is a link" in client.get("/reports/a").json()["error"]
 
 
 def test_the_lecture_is_part_of_it(client: TestClient) -> None:

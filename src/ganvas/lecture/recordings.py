@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,11 @@ from torch import Tensor
 from ..io.atomic import atomic_write
 from ..io.download import cache_dir
 from ..io.text import replace_non_finite
+from ..randomness import generators
 from .chapter import Chapter, Parameters
 
 DTYPES = ("uint8", "float16", "float32")
 """the types of arrays that a page can read"""
-RUNNING = Lock()
-"""held by the thread whose run is under way: a step draws from the process's only generator"""
 
 
 def pack(value: Any) -> Any:
@@ -43,7 +41,7 @@ def pack(value: Any) -> Any:
 
 def record(chapter: Chapter, parameters: Parameters) -> dict[str, Any]:
     """A run of a chapter with these parameters, ready for JSON.  One at a time; the caller's random numbers go on."""
-    with RUNNING, torch.random.fork_rng(devices=[]):
+    with generators, torch.random.fork_rng(devices=[]):
         recorded = pack(chapter.record(parameters))
     assert recorded["command"].startswith("ganvas train ") or "\nganvas train " in recorded["command"]
     return {"parameters": pack(asdict(parameters)), **recorded}

@@ -19,7 +19,7 @@ from ..viz.images import ANIMATION_SUFFIXES, Examples, encode_picture
 from ..viz.plots import histograms
 from .explorer import Explorer, open_explorer
 from .pages import render_page
-from .runs import find_folder, list_cards
+from .runs import find_folder, list_cards, own_file
 from .settings import settings_of
 
 router: APIRouter = APIRouter()
@@ -119,12 +119,12 @@ def walk(
     label: str | None = None,
 ) -> Response:
     """A walk between two seeds, or two pictures that were sent, as a strip (.png) or an animation (.webp, .gif)."""
+    if suffix not in (".png", *ANIMATION_SUFFIXES):
+        raise UserError(f"a walk is a .png, .webp or .gif, not {suffix}")
     explorer = explorer_of(request, name)
     with explorer.lock:
         start, end = (explorer.code_named(text) for text in (first, last))
         examples = explorer.walk(start, end, columns, label, first.isdecimal() and last.isdecimal())
-    if suffix not in (".png", *ANIMATION_SUFFIXES):
-        raise UserError(f"a walk is a .png, .webp or .gif, not {suffix}")
     with TemporaryDirectory(prefix="ganvas-") as folder:
         path = Path(folder) / f"walk{suffix}"
         examples.save(path)
@@ -143,10 +143,8 @@ def nearest(request: Request, name: str, seed: Seed = 0, n: Few = 6) -> Response
 def reconstructions(request: Request, name: str, seed: Seed = 0) -> Response:
     """Examples of the data above what the model makes of them."""
     explorer = explorer_of(request, name)
-    if explorer.data is None:
-        raise UserError("nothing says what this run was trained on, or it is gone")
     with explorer.lock:
-        part = explorer.data.sample(10, seed, "reconstructions")
+        part = explorer.known_data().sample(10, seed, "reconstructions")
         rebuilt = explorer.trained.reconstruct(part)
         return picture(replace(rebuilt, x=torch.cat([part.x, rebuilt.x]), columns=len(part), labels=None))
 
@@ -201,10 +199,8 @@ async def translate(request: Request, name: str, to: str = "B") -> Response:
 def strangest(request: Request, name: str) -> dict[str, Any]:
     """The examples of the run's data that the model finds strangest, and the most ordinary."""
     explorer = explorer_of(request, name)
-    if explorer.data is None:
-        raise UserError("nothing says what this run was trained on, or it is gone")
     with explorer.lock:
-        result = score_examples(explorer.trained, explorer.data)
+        result = score_examples(explorer.trained, explorer.known_data())
         order = result.scores.argsort(descending=True, stable=True)
         ends = {"strangest": order[:N_STRANGE], "most ordinary": order.flip(0)[:N_STRANGE]}
         pictures = {}
@@ -220,6 +216,6 @@ def weights(request: Request, name: str) -> Response:
     """The model's file."""
     folder = find_folder(settings_of(request).runs_dir, name)
     path = RunFolder(folder).weights
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{name} has no weights yet: wait for its first checkpoint")
-    return FileResponse(path, filename=f"{name}.safetensors")
+    return FileResponse(own_file(path), filename=f"{name}.safetensors")

@@ -1,4 +1,4 @@
-"""Loaded models that pages explore: few at a time, each loaded once and by one request at a time."""
+"""Loaded models that pages explore: few at a time, each loaded once; one request at a time uses one."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock, RLock
+from threading import RLock
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -23,7 +23,7 @@ from ..io.run_folder import RunFolder
 from ..metrics.neighbours import distance_chunks
 from ..model import EncoderModel, GenerativeModel, TranslationModel
 from ..nn.device import resolve_device
-from ..randomness import make_generator
+from ..randomness import generators, make_generator
 from ..viz.images import Examples
 
 MAX_MODELS, MAX_UPLOADS, MAX_CODES = 4, 32, 400
@@ -38,7 +38,7 @@ class Explorer:
 
     def __init__(self, trained: Trained) -> None:
         self.trained: Trained = trained
-        self.lock: RLock = RLock()
+        self.lock: RLock = generators
         self.uploads: OrderedDict[str, Tensor] = OrderedDict()
 
     @property
@@ -64,6 +64,12 @@ class Explorer:
         except (UserError, OSError):
             return None
 
+    def known_data(self) -> Dataset:
+        """The same; UserError where there are none."""
+        if self.data is None:
+            raise UserError("nothing says what this run was trained on, or it is gone")
+        return self.data
+
     @cached_property
     def usage(self) -> LatentUsage:
         """How codes use the latent dimensions; without an encoder, or its data, as the prior does."""
@@ -76,13 +82,17 @@ class Explorer:
         """The code from which sliders start, 1 x d: that of a seed, or of a picture that was sent."""
         if upload:
             if upload not in self.uploads:
-                raise UserError("the studio has forgotten this picture: send it again")
+                raise UserError(
+                    f"{upload[:50]!r} is no picture that the studio still has: send it again, or give a seed"
+                )
             return self.uploads[upload]
         return self.trained.draw_codes(1, make_generator(torch.device("cpu"), seed, "sample"))
 
     def code_named(self, text: str) -> Tensor:
         """The code of a seed, or of a picture that was sent, 1 x d."""
-        return self.base_code(int(text)) if text.isdecimal() and len(text) < 10 else self.base_code(0, text or "none")
+        return (
+            self.base_code(int(text)) if text.isdecimal() and len(text) <= 10 else self.base_code(0, text or "nothing")
+        )
 
     def moved_code(self, base: Tensor, moves: dict[int, float]) -> Tensor:
         """A code with some dimensions at so many deviations from the middle of all codes."""
@@ -125,9 +135,7 @@ class Explorer:
 
     def nearest(self, n: int, seed: int, k: int) -> Examples:
         """n samples, a row each, and the k training examples nearest to each, by the mean square of differences."""
-        if self.data is None:
-            raise UserError("nothing says what this run was trained on, or it is gone")
-        data = self.data.sample(MAX_NEIGHBOURS_DATA, 0, "nearest")
+        data = self.known_data().sample(MAX_NEIGHBOURS_DATA, 0, "nearest")
         samples = self.trained.sample(n, seed=seed)
         parts = [d for _, d in distance_chunks(samples.x.flatten(1).double(), data.x.flatten(1).double())]
         index = torch.cat(parts).topk(min(k, len(data)), largest=False).indices
@@ -180,7 +188,6 @@ def sent_picture(content: bytes) -> Iterator[Path]:
 
 explorers: OrderedDict[tuple[Path, int], Explorer] = OrderedDict()
 """loaded models by folder and the time of their weights, that used last at the end"""
-loading: Lock = Lock()
 
 
 def open_explorer(folder: Path) -> Explorer:
@@ -191,7 +198,7 @@ def open_explorer(folder: Path) -> Explorer:
         key = folder.resolve(), weights.stat().st_mtime_ns
     except OSError:
         raise UserError(f"{folder.name} has no weights yet: wait for its first checkpoint") from None
-    with loading:
+    with generators:
         if key not in explorers:
             for old in [old for old in explorers if old[0] == key[0]]:
                 del explorers[old]
