@@ -38,6 +38,11 @@ def configurations(draw: st.DrawFn) -> tuple[str, str, dict[str, Any]]:
     return draw(st.sampled_from(sorted(MODELS))), draw(st.sampled_from(["array", "folder"])), chosen
 
 
+def test_classes_that_are_no_texts() -> None:
+    assert DataOptions(classes=3).classes == ("3",)  # type: ignore[arg-type]
+    assert DataOptions(classes=("3", "7,8")).classes == ("3", "7", "8")
+
+
 @settings(max_examples=20, derandomize=True)
 @given(configurations())
 def test_any_configuration_trains_or_is_refused(drawn: tuple[str, str, dict[str, Any]]) -> None:

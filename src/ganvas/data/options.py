@@ -1,7 +1,7 @@
 """Which examples of a source to use, and how to prepare them: the options of data."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -43,8 +43,8 @@ def normalize_colour(value: object) -> str:
 
 
 def split_names(value: object) -> tuple[str, ...]:
-    """Names from "a,b", ("a", "b") or ("a,b", "c"); a class may have a number for a name."""
-    items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    """Names from "a,b", ("a", "b"), ("a,b", "c") or 3."""
+    items = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     return tuple(name.strip() for item in items for name in str(item).split(",") if name.strip())
 
 
