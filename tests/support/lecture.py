@@ -19,12 +19,17 @@ SMALL: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "non-saturating": {"steps": 12}, "k = 2, minimax": {"steps": 12, "loss": "minimax", "n_critic": 2},
     },
     "autoencoder": {"tiny": {"steps": 2}}, "bound": {"tiny": {"steps": 2}}, "covariance": {"tiny": {"steps": 2}},
+    "conditions": {"tiny": {"steps": 2, "critic_steps": 4}},
+    "domains": {
+        "DiscoGAN, none": {"reconstruct": "none", "steps": 2}, "CycleGAN": {"model": "cyclegan", "steps": 2},
+    },
     "game": {"side by side": {}, "the same": {"mean_p": 0.0, "mean_q": 0.0}},
     "weight": {"λ = 1": {"steps": 2}, "λ = 100": {"steps": 2, "beta": 100.0}},
 }  # fmt: skip
 """for each chapter titles and parameters of tiny runs; a chapter without has its own"""
-FEWER: Mapping[str, Mapping[str, float]] = {
-    "autoencoder": {"SIDE": 6}, "covariance": {"SIDE": 41, "STEP": 0.2}, "game": {"STEPS": 5}, "weight": {"SEEDS": 1},
+FEWER: Mapping[str, Mapping[str, Any]] = {
+    "autoencoder": {"SIDE": 6}, "conditions": {"DISTANCES": (0.0, 2.0)}, "covariance": {"SIDE": 41, "STEP": 0.2},
+    "game": {"STEPS": 5}, "weight": {"SEEDS": 1},
 }  # fmt: skip
 """for each chapter what is smaller in its module"""
 PAGES: dict[str, Path] = {}

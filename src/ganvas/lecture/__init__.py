@@ -21,7 +21,7 @@ from importlib import import_module
 from ..errors import UserError, did_you_mean
 from .chapter import Chapter as Chapter
 
-CHAPTERS = ("autoencoder", "bound", "covariance", "weight", "game", "algorithm")
+CHAPTERS = ("autoencoder", "bound", "covariance", "weight", "game", "algorithm", "conditions", "domains")
 """the names of the chapters, in order"""
 
 

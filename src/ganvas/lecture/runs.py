@@ -6,11 +6,12 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..data import load_all
+from ..data import Scaling, load_all
 from ..fields import format_option
 from ..model import Model, to_dict
 from ..training.commands import command_name
@@ -36,20 +37,30 @@ class LectureRun:
         """Train to the last step; yields the number of steps done after each.  Call it once."""
         return train(self.model, self.data, self.config, self.state)
 
+    def looks(self, n: int) -> Iterator[int]:
+        """Train to the last step; yields 0 before the first, then the steps done at up to n times, at equal ratios."""
+        chosen = {round(step) for step in np.geomspace(1, self.config.steps, n)}
+        yield 0
+        yield from (step for step in self.steps() if step in chosen)
+
+    def scalings(self) -> tuple[Scaling, ...]:
+        """How the model sees the examples of each domain: vectors are standardised."""
+        return ensure_scaling(self.state, self.model, self.data)
+
     def scale(self, x: Tensor) -> Tensor:
-        """Examples as the model sees them: vectors are standardised."""
-        return ensure_scaling(self.state, self.model, self.data)[0](x)
+        """Examples as the model sees them."""
+        return self.scalings()[0](x)
 
     def unscale(self, u: Tensor) -> Tensor:
         """What the model returns as examples."""
-        return ensure_scaling(self.state, self.model, self.data)[0].inverse(u)
+        return self.scalings()[0].inverse(u)
 
     def losses(self) -> dict[str, float]:
         """The mean of each loss term since the last call, by the names that log.jsonl has."""
         return self.state.meter.pop_means()
 
 
-def open_run(model: Model, data: Any, *, source: str | None = None, **options: Any) -> LectureRun:
+def open_run(model: Model, data: Any, *, source: str | tuple[str, ...] | None = None, **options: Any) -> LectureRun:
     """A run of `model` on `data` before its first step; `options` are those of `ganvas.train`.
 
     Its steps are bit for bit those of `ganvas.train` with the same arguments and device="cpu".  `source` is what the
@@ -64,8 +75,8 @@ def open_run(model: Model, data: Any, *, source: str | None = None, **options: A
     state = initialize_state(
         model, training_data.shape, config.seed, torch.device("cpu"), len(training_data.classes)
     )  # fmt: skip
-    names = [source] if source is not None else list(data) if isinstance(data, tuple) else [data]
-    command = train_command(model, names, options)
+    names = data if source is None else source
+    command = train_command(model, list(names) if isinstance(names, tuple) else [names], options)
     return LectureRun(model, training_data, config, state, command)
 
 

@@ -3,6 +3,7 @@
 const lecture = (() => {
   const page = JSON.parse(document.getElementById("data").textContent);
   const recordings = page.recordings.map(unpackAll);
+  const LOOK_PACE = 350; // milliseconds
   const listeners = [];
   let takeNew = select;
   let current = recordings[0];
@@ -145,6 +146,47 @@ const lecture = (() => {
     });
   }
 
+  /**
+   * The slider and the button of looks.html: show() is called whenever another of the recorded steps is chosen, and
+   * asks index() which.  setSteps(steps) tells their numbers, and chooses the last without a call.
+   */
+  function looks(show) {
+    const [slider, button, output] = ["look", "play", "step"].map((id) => document.getElementById(id));
+    let steps = [], timer = null;
+
+    function go(i) {
+      const [step, last] = [steps[i], steps[steps.length - 1]].map((n) => n.toLocaleString("en"));
+      slider.value = i;
+      slider.setAttribute("aria-valuetext", `step ${step}`);
+      output.textContent = `${step} of ${last}`;
+    }
+
+    function play(isPlaying) {
+      clearInterval(timer);
+      timer = isPlaying ? setInterval(next, LOOK_PACE) : null;
+      button.textContent = isPlaying ? "Pause" : "Play";
+      button.setAttribute("aria-pressed", String(isPlaying));
+    }
+
+    function next() {
+      go((index() + 1) % steps.length);
+      show();
+      if (index() === steps.length - 1) play(false);
+    }
+
+    function setSteps(given) {
+      play(false);
+      steps = given;
+      slider.max = steps.length - 1;
+      go(steps.length - 1);
+    }
+
+    const index = () => Number(slider.value);
+    slider.addEventListener("input", () => (play(false), go(index()), show()));
+    button.addEventListener("click", () => play(timer === null));
+    return { index, setSteps };
+  }
+
   // ---- the rest of the page ------------------------------------------------------------------------------------
 
   /** An element with these properties and children. */
@@ -202,5 +244,5 @@ const lecture = (() => {
   makeLiveForm();
   document.getElementById("question").addEventListener("change", answerQuestion);
   document.getElementById("copy").addEventListener("click", copyCommand);
-  return { recordings, choose, select, whenRecorded, row, record, element, format, showCommand, typeset, isStill, isLive: page.live };
+  return { recordings, choose, select, whenRecorded, row, record, element, format, looks, showCommand, typeset, isStill, isLive: page.live };
 })();
