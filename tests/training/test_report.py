@@ -247,3 +247,8 @@ def test_numbers_of_held_out_examples_are_measured_where_asked(
 @pytest.mark.parametrize(("size", "text"), [(0, "0 bytes"), (1, "1 byte"), (4100, "4.1 kB"), (2.5e9, "2.5 GB")])
 def test_sizes_are_said_shortly(size: float, text: str) -> None:
     assert format_size(int(size)) == text
+
+
+def test_a_link_to_nothing_takes_no_page_away(run: Path) -> None:
+    (run / "gone.png").symlink_to("nothing")
+    assert "gone.png 0 bytes" in page_of(run)[1]

@@ -122,7 +122,8 @@ def describe_run(folder: Path, evaluation: Sequence[str] = ()) -> tuple[list[dic
     run |= attempt("the previews", pictures_of, files, problems, otherwise=dict[str, Any]())
     found = attempt("the diagnosis", diagnose, folder, config, log, otherwise=None) if model and log else None
     diagnoses, verdict, figures = found or ([], "there is nothing to look at", {})
-    run |= {"diagnoses": diagnoses, "verdict": f"{verdict[:1].upper()}{verdict[1:]}.", "files": files_of(folder)}
+    run |= {"diagnoses": diagnoses, "verdict": f"{verdict[:1].upper()}{verdict[1:]}."}
+    run["files"] = attempt("the files", files_of, folder, otherwise=NO_ROWS)
     shown = ", ".join(f"{name} {format_number(v, 4)}" for name, v in figures.items() if ":" not in name)
     run["figures"] = [*samples_of(log), *([("last figures of the log", shown)] if shown else [])]
     command = attempt("the command", train_command, folder, config, otherwise=None) if model else None
@@ -283,5 +284,5 @@ def files_of(folder: Path) -> list[tuple[str, str]]:
         count = f"{len(parts)} files, " if path.is_dir() else ""
         if path.name != REPORT_FILE and not path.name.startswith("."):
             name = f"{path.name}/" if path.is_dir() else path.name
-            rows.append((name, f"{count}{format_size(sum(p.stat().st_size for p in parts))}"))
+            rows.append((name, f"{count}{format_size(sum(p.stat().st_size for p in parts if p.exists()))}"))
     return rows
