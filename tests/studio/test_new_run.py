@@ -1,6 +1,8 @@
 """Starting a run from the page: the form, the command, uploads, sources, reports and costs."""
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +22,7 @@ from ganvas.cli.app import parse_command
 from ganvas.errors import UserError
 from ganvas.io.run_folder import RunFolder
 from ganvas.models import MODELS
-from ganvas.studio import form, processes, trials, uploads
+from ganvas.studio import form, new_routes, processes, trials, uploads
 from ganvas.studio.app import make_app
 from ganvas.studio.cards import CARDS
 from ganvas.studio.form import check_command, command_text, command_words, form_panels
@@ -29,6 +31,7 @@ from ganvas.studio.sources import allowed_source
 from ganvas.web import guard
 
 HEADERS = {guard.HEADER: "1"}
+TINY_RUN: dict[str, Any] = {"steps": 2, "batch_size": 4, "quiet": True}
 TINY = {"latent": "2", "width": "4", "steps": "3", "batch_size": "4"}
 
 
@@ -68,6 +71,8 @@ OPTIONS = [
     ({"betas": "0.5 0.9"}, "--betas 0.5,0.9", ("model", "betas", (0.5, 0.9))),
     ({"conditional": "true"}, "--conditional", ("model", "conditional", True)),
     ({"range": "0 1400"}, "--range 0,1400", ("data_options", "range", "0,1400")),
+    ({"range": "-1 1"}, "--range=-1,1", ("data_options", "range", "-1,1")),
+    ({"classes": "-a"}, "--classes=-a", ("data_options", "classes", ("-a",))),
     ({"size": "48x64"}, "--size 48x64", ("data_options", "size", "48x64")),
     ({"background": "#ff8000"}, "--background '#ff8000'", ("data_options", "background", "#ff8000")),
     ({"budget": "10m"}, "--budget 10m", ("train_config", "budget", 600.0)),
@@ -97,6 +102,7 @@ def test_the_command_does_the_same(options: dict[str, str], text: str, effect: t
         ("vae", {"keep": "last"}, "no option 'keep'"),
         ("vea", {}, "there is no model 'vea'. Did you mean"),
         ("vae", {"steps": "--folder=/etc"}, "must be a whole number"),
+        ("vae", {"conditional": "True"}, "--conditional is true or false, not 'True'"),
     ],
 )
 def test_the_errors_are_those_of_the_command_line(model: str, options: dict[str, str], sentence: str) -> None:
@@ -168,8 +174,32 @@ def test_bad_uploads_get_a_sentence(client: TestClient, tmp_path: Path, monkeypa
     monkeypatch.setattr(guard, "MAX_UPLOAD", 2**20)
     monkeypatch.setattr(uploads, "MAX_TOTAL", 100)
     assert "uploads take more than" in refused("a.png", bytes(101))[1]
-    left = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
-    assert left == []
+    assert [*(tmp_path / "runs" / ".studio" / "uploads").iterdir()] == []
+
+
+def test_a_long_name_is_one_that_files_can_have(client: TestClient) -> None:
+    for name in (f"{'ä' * 200}.png", f"a.{'x' * 95}.png"):
+        source = Path(client.post("/uploads", params={"name": name}, content=png()).json()["source"])
+        assert source.suffix == ".png"
+        assert not source.name.startswith(".")
+
+
+def test_few_contact_sheets_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(words: list[str], *_: Any) -> tuple[str, int]:
+        Path(words[-1]).write_bytes(b"x")
+        return "{}", 0
+
+    monkeypatch.setattr(trials, "run_command", run)
+    monkeypatch.setattr(trials, "MAX_SHEETS", 2)
+    names = [trials.report_on(["emoji"], [], tmp_path / "sheets", lambda: False)["sheet"] for _ in range(3)]
+    assert sorted(path.name for path in (tmp_path / "sheets").iterdir()) == names[1:]
+
+
+def test_a_server_that_ends_waits_for_no_command() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        with pytest.raises(TimeoutError):
+            trials.wait(process, 50.0, lambda: True)
+        assert process.returncode
 
 
 def test_the_report_on_data(client: TestClient, data: str) -> None:
@@ -194,12 +224,36 @@ def test_what_a_run_costs(client: TestClient, data: str, monkeypatch: pytest.Mon
     assert "takes longer than" in client.post("/new/cost", json=order).json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "length"),
+    [
+        ("vae", {"steps": "2000"}, "for 2,000 steps"),
+        ("vae", {}, "for 1,000 steps"),  # of images it trains another number than of vectors
+        ("gan", {"steps": " "}, f"for {MODELS['gan'].default_training.steps:,} steps"),
+        ("gan", {"epochs": "3"}, "for 1,000 steps"),
+        ("gan", {"budget": "10m"}, "about 10 min 00 s"),
+    ],
+)
+def test_what_is_said_of_the_length(
+    client: TestClient, model: str, options: dict[str, str], length: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = {"seconds_per_step": 0.1, "megabytes": 0.0, "start_seconds": 1.0}
+    monkeypatch.setattr(new_routes, "measure_cost", lambda *_: measured)
+    cost = client.post("/new/cost", json={"model": model, "sources": ["emoji"], "options": options}).json()
+    assert cost["text"].endswith(length)
+
+
 def test_a_copy_of_a_run(client: TestClient, data: str, tmp_path: Path) -> None:
-    ganvas.train(ganvas.VAE(latent=2, width=4), data, steps=2, batch_size=4, quiet=True, folder="runs/first")
+    ganvas.train(ganvas.VAE(latent=2, width=4), data, folder="runs/first", **TINY_RUN)
     page = client.get("/new?copy=first").text
     assert "&#34;latent&#34;: &#34;2&#34;" in page
     RunFolder("runs/first").write_log([{"step": 1, "seconds": 1.0}, {"step": 11, "seconds": 2.0}])
     assert "40 examples a second here, on x" in client.get("/new").text
+    ganvas.train(ganvas.VAE(latent=2, width=4), data, init_from="runs/first", folder="runs/second", **TINY_RUN)
+    assert "&#34;start_from&#34;: &#34;first&#34;" in client.get("/new?copy=second").text
+    Path("runs/first").rename("elsewhere")
+    ganvas.train(ganvas.VAE(latent=2, width=4), data, init_from="elsewhere", folder="runs/third", **TINY_RUN)
+    assert "began with the weights of" in client.get("/new?copy=third").json()["error"]
     assert client.get("/new?copy=other", headers={"accept": "text/html"}).status_code == 404
 
 

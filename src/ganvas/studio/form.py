@@ -89,6 +89,8 @@ def command_words(model: str, sources: list[str], options: Mapping[str, str]) ->
             raise UserError(f"{model} has no option {name!r}.{did_you_mean(name, known)}")
         value = " ".join(str(text).split())
         if value and known[name].kind == "flag":
+            if value not in ("true", "false"):
+                raise UserError(f"{known[name].flag} is true or false, not {value!r}")
             words.append(known[name].flag if value == "true" else f"--no-{known[name].flag[2:]}")
         elif value:
             words.append(f"{known[name].flag}={value.replace(' ', ',') if many(known[name], value) else value}")
@@ -101,9 +103,9 @@ def many(field: FormField, value: str) -> bool:
 
 
 def command_text(words: list[str]) -> str:
-    """The command as people type it."""
-    spelled = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    return join(["ganvas", *spelled])
+    """The command as people type it; a value that begins with a hyphen stays in one word with its option."""
+    spelled = [word.split("=", 1) if word.startswith("--") and "=-" not in word else [word] for word in words]
+    return join(["ganvas", *(part for parts in spelled for part in parts)])
 
 
 def check_command(words: list[str]) -> BoundArguments:

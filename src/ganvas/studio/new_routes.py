@@ -1,5 +1,6 @@
 """The page that starts a run: a source and its report, a model, its options, and what it will cost."""
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -19,7 +20,7 @@ from . import processes
 from .cards import CARDS
 from .form import check_command, command_text, command_words, form_panels
 from .pages import render_page
-from .runs import find_folder, list_cards, run_folders
+from .runs import find_folder, list_cards, own_file, run_folders
 from .settings import Settings, settings_of
 from .sources import allowed_source
 from .trials import measure_cost, report_on
@@ -62,13 +63,17 @@ def speeds(settings: Settings) -> dict[str, str]:
 
 
 def read_start(settings: Settings, name: str) -> dict[str, Any]:
-    """What a run was asked for: its model, sources, and the options that were given."""
+    """What a run was asked for: its model, sources, the options that were given, and the run that it began with."""
     folder = find_folder(settings.runs_dir, name)
-    config = read_config(folder)
+    config = read_config(own_file(RunFolder(folder).config).parent)
     model = parse_model(config, RunFolder(folder).config)
     options, source = read_options(config, model), config["data"]["source"]
     given = {name: option_text(options[name]) for name in given_options(config, model, takes_over=False)}
-    return {"model": config["model"], "sources": [source] if isinstance(source, str) else source, "options": given}
+    origin = config.get("init_from", {}).get("run")
+    if origin and Path(origin).parent != settings.runs_dir.resolve():
+        raise UserError(f"{name} began with the weights of {origin}, outside of {settings.runs_dir}: type its command")
+    start = {"model": config["model"], "options": given, "start_from": Path(origin).name if origin else ""}
+    return start | {"sources": [source] if isinstance(source, str) else source}
 
 
 def option_text(value: Any) -> str:
@@ -100,7 +105,8 @@ def data_report(request: Request, order: Order) -> dict[str, Any]:
     words = order_words(settings, order.model_copy(update={"model": order.model or "vae"}))
     names = {field.flag for field in form_panels(words[1])["Data"]}
     options = [word for word in words if word.split("=")[0].replace("--no-", "--") in names]
-    report = report_on([allowed_source(settings, source) for source in order.sources], options, settings.sheets)
+    sources = [allowed_source(settings, source) for source in order.sources]
+    report = report_on(sources, options, settings.sheets, request.app.state.is_ending)
     return report | {"sheet": report["sheet"] and f"/new/sheets/{report['sheet']}"}
 
 
@@ -142,17 +148,20 @@ def check(request: Request, order: Order) -> dict[str, str]:
 @router.post("/new/cost")
 def cost(request: Request, order: Order) -> dict[str, Any]:
     """What the run would take here, by a short trial."""
-    words = order_words(settings_of(request), order)
-    measured = measure_cost(words)
+    words, model = order_words(settings_of(request), order), MODELS[order.model]
+    measured = measure_cost(words, request.app.state.is_ending)
     config = check_command(words).arguments["train_config"]
-    steps = MODELS[order.model].default_training.steps if "steps" not in order.options else config.steps
-    seconds = measured["start_seconds"] + 1.1 * steps * measured["seconds_per_step"]  # a tenth for checkpoints
-    seconds = config.budget or seconds
-    length = f"about {format_duration(seconds)}" + ("" if config.budget else f" for {steps:,} steps")
-    if config.epochs and not config.budget:
-        length = f"{format_duration(measured['seconds_per_step'] * 1000)} for 1,000 steps"
+    is_given = bool(order.options.get("steps", "").strip())
+    per_step, steps = measured["seconds_per_step"], config.steps if is_given else model.default_training.steps
+    if config.budget:
+        length = f"about {format_duration(config.budget)}"
+    elif config.epochs or (not is_given and "steps" in model.chosen_options):  # by how many the data are, or which
+        length = f"{format_duration(1000 * per_step)} for 1,000 steps"
+    else:
+        seconds = measured["start_seconds"] + 1.1 * steps * per_step  # a tenth for checkpoints
+        length = f"about {format_duration(seconds)} for {steps:,} steps"
     memory = f", {measured['megabytes']:,.0f} MB of memory" if measured["megabytes"] else ""
-    return measured | {"seconds": seconds, "text": length + memory}
+    return measured | {"text": length + memory}
 
 
 @router.post("/new/start")

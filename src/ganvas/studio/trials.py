@@ -4,9 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from time import monotonic, sleep
+from time import monotonic, sleep, time_ns
 from typing import Any
 
 from ..errors import UserError
@@ -15,9 +16,13 @@ from ..training.run_records import read_log
 
 REPORT_SECONDS, TRIAL_SECONDS, TRIAL_STEPS = 120.0, 60.0, 40
 """for how long a report and a trial may take, and steps of a trial"""
+MAX_SHEETS = 50
+"""contact sheets that are kept, the newest"""
+IsEnding = Callable[[], bool]
+"""whether the server is about to end, and does not wait for a command"""
 
 
-def run_command(words: list[str], seconds: float) -> tuple[str, int]:
+def run_command(words: list[str], seconds: float, is_ending: IsEnding) -> tuple[str, int]:
     """What a command of Ganvas prints, and the most bytes that it took (0 where the system does not say).
 
     UserError with what it says where it fails, or takes too long.
@@ -28,7 +33,7 @@ def run_command(words: list[str], seconds: float) -> tuple[str, int]:
             start_new_session=True, env=os.environ | {"COLUMNS": "200"},
         )  # fmt: skip
         try:
-            code, peak = wait(process, seconds)
+            code, peak = wait(process, seconds, is_ending)
         except TimeoutError:
             raise UserError(f"`ganvas {words[0]}` takes longer than {seconds:.0f} s here") from None
         said.seek(0)
@@ -38,11 +43,14 @@ def run_command(words: list[str], seconds: float) -> tuple[str, int]:
         return printed.read(), peak
 
 
-def wait(process: subprocess.Popen[bytes], seconds: float) -> tuple[int, int]:
-    """A process's exit code, and the most bytes that it took; TimeoutError, and no process, after so many seconds."""
+def wait(process: subprocess.Popen[bytes], seconds: float, is_ending: IsEnding) -> tuple[int, int]:
+    """A process's exit code, and the most bytes that it took.
+
+    TimeoutError, and no process any more, after so many seconds, or where the server ends.
+    """
     end = monotonic() + seconds
     try:
-        while monotonic() < end:
+        while monotonic() < end and not is_ending():
             if not hasattr(os, "wait4"):
                 if process.poll() is not None:
                     return process.returncode, 0
@@ -63,16 +71,18 @@ def last_sentence(text: str) -> str:
     return lines[-1].removeprefix("ganvas: ") if lines else "it failed without a word"
 
 
-def report_on(sources: list[str], options: list[str], folder: Path) -> dict[str, Any]:
-    """The data report of sources, and the name of its contact sheet in the folder."""
+def report_on(sources: list[str], options: list[str], folder: Path, is_ending: IsEnding) -> dict[str, Any]:
+    """The data report of sources, and the name of its contact sheet in the folder, which keeps the newest ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    sheet = folder / f"{os.urandom(8).hex()}.png"
+    sheet = folder / f"{time_ns()}-{os.urandom(8).hex()}.png"
     words = ["data", *sources, *options, "--json", "--out", str(sheet)]
-    report: dict[str, Any] = json.loads(run_command(words, REPORT_SECONDS)[0])
+    report: dict[str, Any] = json.loads(run_command(words, REPORT_SECONDS, is_ending)[0])
+    for old in sorted(folder.glob("*.png"))[:-MAX_SHEETS]:
+        old.unlink(missing_ok=True)
     return report | {"sheet": sheet.name if sheet.exists() else None}
 
 
-def measure_cost(words: list[str]) -> dict[str, float]:
+def measure_cost(words: list[str], is_ending: IsEnding) -> dict[str, float]:
     """Seconds that a step takes here and the most megabytes that training takes, by a short run that is thrown away.
 
     The words are those of a whole `train` command; its own length is left aside.
@@ -81,7 +91,7 @@ def measure_cost(words: list[str]) -> dict[str, float]:
     with TemporaryDirectory(prefix="ganvas-") as place:
         folder, start = Path(place) / "trial", monotonic()
         more = [f"--steps={TRIAL_STEPS}", f"--checkpoint-every={TRIAL_STEPS}", "--folder", str(folder), "--quiet"]
-        _, memory = run_command([*kept, *more], TRIAL_SECONDS)
+        _, memory = run_command([*kept, *more], TRIAL_SECONDS, is_ending)
         lines, seconds = read_log(RunFolder(folder).path), monotonic() - start
     times = [line["seconds"] for line in lines]
     steps = lines[-2]["step"] - lines[0]["step"] if len(lines) > 2 else 0

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
 from ..errors import UserError
+from ..io.atomic import MAX_NAME_BYTES
 
 MAX_FILES, MAX_TOTAL = 20_000, 2 * 2**30
 """files of one upload, and bytes of all"""
@@ -18,7 +20,8 @@ UPLOAD = re.compile(r"[0-9a-f]{16}")
 
 def file_name(name: str) -> str:
     """The last part of a name, as a file can have it; UserError for a kind of file that is not read."""
-    plain = re.sub(r"[^\w.\- ]", "_", re.split(r"[/\\]", name)[-1]).strip(" .")[-100:]
+    plain = re.sub(r"[^\w.\- ]", "_", re.split(r"[/\\]", name)[-1])
+    plain = plain.encode()[-MAX_NAME_BYTES:].decode(errors="ignore").strip(" .")
     if not plain.lower().endswith(SUFFIXES):
         raise UserError(f"{name}: send images, a .zip or .tar of them, .npy, .npz, .csv, .parquet or .h5 files")
     return plain
@@ -50,12 +53,13 @@ async def receive_file(root: Path, upload: str | None, name: str, parts: AsyncIt
                 if used + total > MAX_TOTAL:
                     raise UserError(f"uploads take more than {MAX_TOTAL // 2**30} GB: remove some of {root}")
                 file.write(part)
+        if not total:
+            raise UserError(f"{name} is empty: choose another file")
     except BaseException:
         path.unlink(missing_ok=True)
+        with suppress(OSError):  # it holds other files
+            folder.rmdir()
         raise
-    if not total:
-        path.unlink()
-        raise UserError(f"{name} is empty: choose another file")
     return folder
 
 

@@ -179,8 +179,13 @@ $("#cost-button").addEventListener("click", async () => {
 });
 
 $("#copy").addEventListener("click", async () => {
-  await navigator.clipboard.writeText($("#command").textContent);
-  say("The command is copied.");
+  try {
+    await navigator.clipboard.writeText($("#command").textContent);
+    say("The command is copied.");
+  } catch {  // of a page that came without TLS from another machine, say
+    getSelection().selectAllChildren($("#command"));
+    say("The browser does not allow it: the command is selected, so copy it from there.");
+  }
 });
 
 $("#start-from").addEventListener("change", checkSoon);
@@ -201,6 +206,7 @@ form.addEventListener("submit", async (event) => {
 // ---- as another run was, and equations
 
 (start.sources ?? []).forEach((source, i) => { $(`#source-${"AB"[i]}`).value = source; });
+$("#start-from").value = start.start_from ?? "";
 const first = start.model && $(`input[name=model][value="${CSS.escape(start.model)}"]`);
 if (first) {
   first.checked = true;
