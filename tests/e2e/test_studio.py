@@ -134,6 +134,28 @@ def test_the_latent_map_is_walked(studio: str, open_page: OpenPage, viewport: di
     assert accessibility_faults(page) == []
 
 
+def test_samples_leave_the_code_as_it_is(studio: str, open_page: OpenPage) -> None:
+    page = open_page(f"{studio}/explore/vae")
+    picture_of(page)
+    for _ in range(2):
+        page.click("button >> text=New samples")
+        page.wait_for_selector("#samples:not([hidden])")
+    page.focus(".slider input")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#picture[src*='0.05']")
+    assert "seed=0&" in picture_of(page)
+
+
+def test_what_cannot_be_drawn_gets_a_sentence(studio: str, open_page: OpenPage) -> None:
+    page = open_page(f"{studio}/explore/vae")
+    picture_of(page)
+    page.fill("#first", "-1")
+    page.click("#walk")
+    page.wait_for_function("() => document.querySelector('#status').textContent.includes('is no picture')")
+    assert page.is_hidden("#strip")
+    open_page.faults.clear()  # type: ignore[attr-defined]  # what the browser says of the refusal
+
+
 def test_a_picture_is_encoded_and_walked_to(studio: str, open_page: OpenPage, tmp_path: Path) -> None:
     Image.new("RGB", (40, 30), "orange").save(tmp_path / "mine.png")
     page = open_page(f"{studio}/explore/vae")

@@ -22,19 +22,30 @@ const code = () => ({
   z: Object.entries(state.moves).map(([j, value]) => `${j}:${value}`).join(","),
 });
 
-let busy = false, wish = false;
-async function show() {
-  if (busy) return void (wish = true);
-  busy = true;
-  const image = $("#picture"), wanted = address("picture.png", code());
+/** Show the picture at an address; an Error holds the sentence that the server answers in its place. */
+async function draw(image, wanted) {
   const next = new Image();
   next.src = wanted;
   try {
     await next.decode();
-    image.src = wanted;
-    $("#save-picture").href = wanted;
   } catch {
-    say("The picture could not be drawn.");
+    await ask(wanted);
+    throw new Error("The picture could not be drawn.");
+  }
+  image.src = wanted;
+}
+
+let busy = false, wish = false;
+async function show() {
+  if (busy) return void (wish = true);
+  busy = true;
+  const wanted = address("picture.png", code());
+  try {
+    await draw($("#picture"), wanted);
+    $("#save-picture").href = wanted;
+    say("");
+  } catch (error) {
+    say(error.message);
   }
   busy = false;
   if (wish) {
@@ -76,10 +87,10 @@ if ($("#picture")) {
 const map = $("#map");
 if (map) {
   const dimensions = () => [$("#across").value, $("#up").value];
-  const draw = () => {
+  const drawMap = () => {
     const [across, up] = dimensions();
-    $("#map-picture").src = address("map.png", { ...code(), z: undefined, across, up });
     move(0, 0);
+    draw($("#map-picture"), address("map.png", { ...code(), z: undefined, across, up })).catch((error) => say(error.message));
   };
   const move = (u, v) => {
     const limit = (x) => Math.max(-3, Math.min(3, x));
@@ -106,16 +117,21 @@ if (map) {
     event.preventDefault();
     go(map.u + step[0] * 0.25, map.v + step[1] * 0.25);
   });
-  $("#draw-map").addEventListener("click", draw);
-  for (const select of [$("#across"), $("#up")]) select.addEventListener("change", draw);
-  draw();
+  $("#draw-map").addEventListener("click", drawMap);
+  for (const select of [$("#across"), $("#up")]) select.addEventListener("change", drawMap);
+  drawMap();
 }
 
 // ---- walks
 
-$("#walk")?.addEventListener("click", () => {
+$("#walk")?.addEventListener("click", async () => {
   const ends = { first: $("#first").value.trim(), last: $("#last").value.trim(), label: state.label };
-  $("#strip").src = address("walk.png", { ...ends, columns: 12 });
+  try {
+    await draw($("#strip"), address("walk.png", { ...ends, columns: 12 }));
+  } catch (error) {
+    return say(error.message);
+  }
+  say("");
   $("#strip").hidden = $("#walk-files").hidden = false;
   $("#walk-png").href = address("walk.png", { ...ends, columns: 12 });
   $("#walk-webp").href = address("walk.webp", { ...ends, columns: 60 });
@@ -140,11 +156,19 @@ $("#upload")?.addEventListener("change", async (event) => {
 
 // ---- samples, neighbours, strange examples
 
+let draws = 0;
 for (const button of all(".show")) button.addEventListener("click", async () => {
-  const image = $(`#${button.dataset.into}`), wanted = address(button.dataset.image, { seed: state.seed++, label: button.dataset.image === "samples.png" ? state.label : "" });
+  const image = $(`#${button.dataset.into}`), fault = $("#samples-error");
+  const wanted = address(button.dataset.image, { seed: draws++, label: button.dataset.image === "samples.png" ? state.label : "" });
   $("#strange").replaceChildren();
+  fault.hidden = true;
+  try {
+    await draw(image, wanted);
+  } catch (error) {
+    return fail(fault, error);
+  }
   image.alt = button.textContent;
-  image.src = $("#save-samples").href = wanted;
+  $("#save-samples").href = wanted;
   image.hidden = $("#save-samples").hidden = false;
 });
 
@@ -186,14 +210,15 @@ $("#translated")?.addEventListener("change", async (event) => {
 });
 
 let stream = null;
+function stopCamera() {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+  stream = null;
+  $("#camera").setAttribute("aria-pressed", "false");
+}
 $("#camera")?.addEventListener("click", async (event) => {
   const button = event.currentTarget, fault = $("#translate-error");
   fault.hidden = true;
-  if (stream) {
-    for (const track of stream.getTracks()) track.stop();
-    stream = null;
-    return button.setAttribute("aria-pressed", "false");
-  }
+  if (stream) return stopCamera();
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: 256, height: 256 } });
   } catch {
@@ -213,7 +238,7 @@ $("#camera")?.addEventListener("click", async (event) => {
       await translate(await new Promise((resolve) => canvas.toBlob(resolve)));
     } catch (error) {
       fail(fault, error);
-      break;
+      stopCamera();
     }
   }
 });
