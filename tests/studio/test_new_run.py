@@ -128,6 +128,28 @@ def test_an_order_is_checked(client: TestClient, data: str) -> None:
         assert (answer.status_code, answer.json()["error"].startswith(sentence)) == (422, True)
 
 
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [
+        ("model", "augment", ("shift", "flip")),
+        ("model", "augment", ()),  # in place of what it is by the data
+        ("data_options", "classes", ("big dog", "cat")),
+        ("data_options", "range", "-1,1"),
+        ("model", "betas", (0.5, 0.9)),
+        ("model", "conditional", True),
+    ],
+)
+def test_a_copy_has_the_value_of_its_run(group: str, name: str, value: Any) -> None:
+    bound = check_command(command_words("vae", ["emoji"], {name: new_routes.option_text(value)}))
+    assert getattr(bound.arguments[group], name) == value
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "\ud800"], ids=["long", "half"])
+def test_a_name_that_no_file_can_have_gets_a_sentence(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="name a folder"):
+        allowed_source(Settings(tmp_path / "runs", (tmp_path,)), name)
+
+
 @given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from(["..", "/", "a", "etc", "~", "\0"])).map("".join)))
 def test_no_source_is_outside(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = tmp_path_factory.getbasetemp() / "inside"

@@ -80,7 +80,8 @@ def option_text(value: Any) -> str:
     """A value as the form shows it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return " ".join(map(str, value)) if isinstance(value, tuple | list) else "none" if value is None else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return "none" if value is None else text or "none"
 
 
 @router.get("/new/form/{model}")

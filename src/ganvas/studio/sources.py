@@ -1,5 +1,6 @@
 """What the page may train on: data sets by name, what was sent to it, and what lies in the folders it was given."""
 
+import os
 from pathlib import Path
 
 from ..data import BUILTIN
@@ -13,15 +14,15 @@ def allowed_source(settings: Settings, source: str) -> str:
     if text in BUILTIN or text.startswith("hf:"):
         return text
     folders = [folder.resolve() for folder in (*settings.data, settings.uploads)]
-    path = Path(text) if text else None
-    if path is None or "\0" in text or text.startswith("-"):
+    if not text or "\0" in text or text.startswith("-") or text.encode(errors="ignore").decode() != text:
         raise UserError("name a folder, a file or a data set to train on, or send files")
+    path = Path(text)
     places = [path.resolve()] if path.is_absolute() else [(folder / path).resolve() for folder in folders[:-1]]
     inside = [place for place in places if any(place.is_relative_to(folder) for folder in folders)]
     if not inside:
         names = ", ".join(map(str, settings.data))
         raise UserError(f"{text} is outside of the studio's data ({names}): `ganvas studio --data FOLDER` adds some")
-    found = next((place for place in inside if place.exists()), None)
+    found = next((place for place in inside if os.path.exists(place)), None)  # noqa: PTH110  of a name that none can have too
     if found is None:
         raise UserError(f"{text} is not there: name a folder, a file, or a data set such as emoji")
     return str(found)
