@@ -26,7 +26,7 @@ CEILINGS = {
     "explore": 390,
     "inference": 1840,
     "io": 765,
-    "lecture": 1720,
+    "lecture": 1760,
     "metrics": 2248,
     "models": 3105,
     "nn": 1215,
