@@ -127,7 +127,7 @@ class Gallery:
 
     def newest_first(self) -> list[Entry]:
         """All runs."""
-        return sorted(self.entries.values(), key=lambda e: (not e.card.is_run, e.card.created_at), reverse=True)
+        return sorted([*self.entries.values()], key=lambda e: (not e.card.is_run, e.card.created_at), reverse=True)
 
     def changes(self, since: int) -> dict[str, Any]:
         """The cards that are newer than a version, and the names of runs that went away."""
