@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ganvas.errors import UserError
+from ganvas.inference.trained import load_trained
 from ganvas.lecture import load_chapter
 from ganvas.lecture.chapters import conditions, domains
 from ganvas.lecture.chapters.conditions import Conditions, judge
@@ -18,6 +19,7 @@ from ganvas.lecture.chapters.domains import Domains
 from ganvas.lecture.recordings import record
 from ganvas.models import CGAN
 from tests.support.browser import NARROW, WIDE, OpenPage
+from tests.support.cli import said
 from tests.support.lecture import small_page
 
 
@@ -68,16 +70,21 @@ def test_points_of_a_class_are_those_that_g_was_asked_for() -> None:
     assert (points[1:] > points[:-1]).all()
 
 
-def test_the_command_writes_the_points_that_were_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_train_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    """The first writes the points that were learnt, and the second learns all of them."""
     monkeypatch.chdir(tmp_path)
-    program, option, code = shlex.split(domains.POINTS_COMMAND.format(a=3, b=4))
-    assert (program, option) == ("python", "-c")
-    exec(code, {})
-    for name, n, seed in (("A", 3, 1), ("B", 4, 2)):
-        points = np.load(f"{name}.npy")
-        assert points.dtype == np.float32
-        assert np.allclose(points, domains.mode_points(n, seed), atol=1e-6)
-        assert np.hypot(*points.T).mean() == pytest.approx(1, abs=0.02)
+    p = Domains(reconstruct="one", modes_a=3, modes_b=4, steps=2)
+    writes, trains = map(shlex.split, domains.record(p)["command"].split("\n"))
+    assert writes[:2] == ["python", "-c"]
+    exec(writes[2], {})
+    assert np.hypot(*np.load("A.npy").T).mean() == pytest.approx(1, abs=0.02)
+    said(capsys, *trains[1:], "--folder", "run", "--device", "cpu", "--quiet", "--report", "off")
+    run = domains.open_translation(p)
+    assert list(run.steps()) == [1, 2]
+    ours, theirs = run.state.ema_nets.state_dict(), load_trained(tmp_path / "run").nets.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_way_is_recorded_where_there_is_one() -> None:

@@ -76,7 +76,8 @@ def open_run(model: Model, data: Any, *, source: str | tuple[str, ...] | None = 
         model, training_data.shape, config.seed, torch.device("cpu"), len(training_data.classes)
     )  # fmt: skip
     names = data if source is None else source
-    command = train_command(model, list(names) if isinstance(names, tuple) else [names], options)
+    whole = {} if source is None else {"holdout": 0.0}  # `train` holds out a part of a file, and none of an array
+    command = train_command(model, list(names) if isinstance(names, tuple) else [names], options | whole)
     return LectureRun(model, training_data, config, state, command)
 
 

@@ -55,11 +55,11 @@
   };
 
   function show() {
-    const look = looks.index();
-    at("caption").textContent = `${way[0]} to ${way[1]}, after step ${runs[0].steps[look].toLocaleString("en")}`;
+    const step = longest().steps[looks.index()];
+    at("caption").textContent = `${way[0]} to ${way[1]}, after step ${step.toLocaleString("en")}`;
     for (const button of at("ways").children) button.setAttribute("aria-pressed", String(button.value === way));
     runs.forEach((run, k) => {
-      const here = Math.min(look, run.steps.length - 1), row = at("table").tBodies[0].rows[k];
+      const here = run.steps.findLastIndex((s) => s <= step), row = at("table").tBodies[0].rows[k];
       paintBoard(at(`board-${k}`), run, here);
       ["reached", "shared", "errors"].forEach((key, i) => (row.cells[i + 1].textContent = cell(run, key, here)));
     });
@@ -77,16 +77,20 @@
     draw.whenResized([canvas], show);
   }
 
+  /** The run with the most steps, whose looks the slider has; the others are shown as they were then. */
+  const longest = () => runs.reduce((best, run) => (run.parameters.steps > best.parameters.steps ? run : best));
+
   /** The commands of all runs; what writes their points stands once. */
   const showCommands = () => lecture.showCommand([...new Set(runs.flatMap((run) => run.command.split("\n")))].join("\n"));
 
   runs.forEach(addRun);
   const looks = lecture.looks(show);
-  looks.setSteps(runs[0].steps);
+  looks.setSteps(longest().steps);
   for (const button of at("ways").children) button.addEventListener("click", () => ((way = button.value), show()));
   lecture.whenRecorded((run) => {
     runs.push(run);
     addRun(run, runs.length - 1);
+    looks.setSteps(longest().steps);
     showCommands();
     show();
   });

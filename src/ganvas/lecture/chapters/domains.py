@@ -11,7 +11,7 @@ from ...errors import UserError
 from ...metrics.modes import assign_modes
 from ...models import CycleGAN, DiscoGAN
 from ..chapter import Chapter, Equation, Parameters, Question
-from ..runs import open_run
+from ..runs import LectureRun, open_run
 
 EACH, SHOWN, LOOKS = 2000, 240, 24
 """points of each mode to learn from; points that are shown; times at which they are, at equal ratios of steps"""
@@ -85,15 +85,18 @@ def landings(points: Tensor, n: int, m: int) -> tuple[int, int]:
     return int(reached.sum()), int((lands.sum(0) > 1).sum())
 
 
+def open_translation(p: Domains) -> LectureRun:
+    """The run before its first step."""
+    points = mode_points(p.modes_a, 1), mode_points(p.modes_b, 2)
+    options: dict[str, Any] = {"steps": p.steps, "batch_size": 128, "lr_decay": 0.5, "seed": p.seed}
+    return open_run(translator(p), points, source=("A.npy", "B.npy"), **options)
+
+
 def record(p: Domains) -> dict[str, Any]:
     """Where points of A land in B as the translators learn, where those of B land in A, and the way back."""
-    model = translator(p)
-    points = mode_points(p.modes_a, 1), mode_points(p.modes_b, 2)
-    run = open_run(
-        model, points, source=("A.npy", "B.npy"), steps=p.steps, batch_size=128, lr_decay=0.5, seed=p.seed
-    )  # fmt: skip
-    known = dict(zip("AB", (torch.from_numpy(x[:SHOWN]) for x in points), strict=True))
-    nets = {domain: run.state.nets[name] for domain, name in model.translators.items() if name in run.state.nets}
+    run = open_translation(p)
+    known = dict(zip("AB", (data.x[:SHOWN] for data in run.data.datasets), strict=True))
+    nets = {domain: run.state.nets[name] for domain, name in run.model.translators.items() if name in run.state.nets}
     modes, scaling = {"A": p.modes_a, "B": p.modes_b}, dict(zip("AB", run.scalings(), strict=True))
     ways = {way: Way([], [], [], []) for way in ("AB", "BA") if way[1] in nets}
     steps = list[int]()
