@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -158,7 +159,8 @@ def take_turns(
             starts = [last_line(place / name) for name in names]
             before, own = process_figures(server)[1], time.process_time()
             if is_open:
-                asyncio.run(watch(address, names, pages, seconds, counts))
+                with ThreadPoolExecutor(1) as thread:  # a loop of its own, wherever this runs
+                    thread.submit(asyncio.run, watch(address, names, pages, seconds, counts)).result()
                 memory.append(process_figures(server)[0])
                 server_seconds += process_figures(server)[1] - before
                 own_seconds += time.process_time() - own

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from ganvas.errors import UserError
+from ganvas.training import fit
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks of a process with torch, and /proc")
 if sys.platform == "linux":
@@ -19,6 +20,13 @@ if sys.platform == "linux":
     from .faults import FAILED, KILLED, REFUSED, in_child, install
     from .fuzz import fuzz, read_batch
     from .runs import Report, Subject, fill_disk, kill_runs
+
+
+@pytest.fixture(autouse=True)
+def clock_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the soak changes of this process is as it was for the next test."""
+    for name in ("FIRST_SAVE_SECONDS", "SAVE_INTERVAL_SECONDS", "draw_curves"):
+        monkeypatch.setattr(fit, name, getattr(fit, name))
 
 
 def test_killed_runs_go_on_to_the_same_bits(tmp_path: Path) -> None:

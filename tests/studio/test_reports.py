@@ -37,4 +37,5 @@ def test_the_lecture_is_part_of_it(client: TestClient) -> None:
     assert 'href="/lecture/"' in client.get("/runs").text
     index = client.get("/lecture/")
     assert "algorithm.html" in index.text
+    assert 'href="/runs"' in index.text
     assert "script-src 'self' 'unsafe-inline'" in index.headers["content-security-policy"]

@@ -51,8 +51,10 @@ class Recorder:
                 self.messages.pop(chapter.name, None)
 
 
-def routes() -> "APIRouter":
+def routes(home: str = "") -> "APIRouter":
     """The pages for an app to include, with any prefix: the list at "/", NAME.html, and NAME/record for runs anew.
+
+    The list leads back to `home`, the address of the app's own first page.
 
     NAME/record takes the chapter's parameters as JSON and answers with a recording, or with status 422 and a sentence.
     UserError where FastAPI is missing.
@@ -74,7 +76,7 @@ def routes() -> "APIRouter":
     @router.get("/", response_class=HTMLResponse)
     @router.get("/index.html", response_class=HTMLResponse)
     def index() -> str:
-        return render_index()
+        return render_index(home)
 
     @router.get("/{name}.html", response_class=HTMLResponse)
     def page(name: str) -> str:

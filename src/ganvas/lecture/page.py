@@ -32,9 +32,10 @@ def write_lecture(folder: Path, pages: dict[str, str]) -> list[Path]:
     return paths
 
 
-def render_index() -> str:
-    """The list of chapters."""
-    return environment().get_template("index.html").render(title="The lecture, alive", chapters=all_chapters())
+def render_index(home: str = "") -> str:
+    """The list of chapters; `home` is the address of the page that it is a part of, if any."""
+    values = {"title": "The lecture, alive", "chapters": all_chapters(), "home": home}
+    return environment().get_template("index.html").render(values)
 
 
 def render_waiting(chapter: Chapter, message: str, *, asks_again: bool = True) -> str:

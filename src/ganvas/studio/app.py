@@ -33,7 +33,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(new_routes.router)
     app.include_router(explore_routes.router)
     app.include_router(report_routes.router)
-    app.include_router(lecture.routes(), prefix="/lecture")
+    app.include_router(lecture.routes("/runs"), prefix="/lecture")
     app.add_api_route("/", lambda: RedirectResponse("/runs"), include_in_schema=False)
     app.add_exception_handler(UserError, answer_mistake)
     app.add_exception_handler(ClientDisconnect, answer_cut_off)

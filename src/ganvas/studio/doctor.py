@@ -1,5 +1,6 @@
 """The doctor's findings on a run, and since when they hold."""
 
+import os
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -30,10 +31,10 @@ def examine_run(folder: Path) -> dict[str, Any]:
 @lru_cache(16)
 def examine_once(folder: Path, version: Any) -> dict[str, Any]:
     """The same of files that are this version."""
-    config = read_config(own_file(RunFolder(folder).config).parent)
-    log = read_log(own_file(RunFolder(folder).log).parent)
+    config, file = read_config(own_file(RunFolder(folder).config).parent), RunFolder(folder).log
+    log = read_log(own_file(file).parent) if os.path.lexists(file) else []
     if not log:
-        raise UserError("the log has no lines yet")
+        raise UserError("too early to tell: the log has no lines yet")
     found, verdict, figures = diagnose(folder, config, log)
     about = {"step": log[-1]["step"], "steps": end_step(config), "diagnoses": found, "verdict": verdict}
     return about | {"figures": figures, "history": find_spans(folder, config, log)}

@@ -74,8 +74,15 @@ def page(request: Request, name: str) -> Response:
         return render_page(
             request, "explore.html", title=name, name=name, explorer=explorer, dimensions=dimensions,
             classes=explorer.classes, is_vector=explorer.draws and len(trained.shape) == 1,
-            directions=trained.directions if explorer.translates else (), has_data=explorer.data is not None,
+            directions=trained.directions if explorer.translates else (), domains=domain_names(explorer),
+            has_data=explorer.data is not None,
         )  # fmt: skip
+
+
+def domain_names(explorer: Explorer) -> list[str]:
+    """What the two domains of a translator are called, by their sources; nothing where these are not known."""
+    data = explorer.trained.training_data if explorer.translates else None
+    return [Path(source).name for source in data.source] if data is not None and isinstance(data.source, tuple) else []
 
 
 @router.get("/explore/{name}/picture.png")

@@ -70,7 +70,7 @@ if (runs.length) {
     }
   }
   const names = [...figures].sort(([, a], [, b]) => b - a); // what most runs have comes first
-  $("figure").append(...names.map(([key, n]) => element("option", { value: key }, `${JSON.parse(key).join(": ")}${n < runs.length ? ` (${n} runs)` : ""}`)));
+  $("figure").append(...names.map(([key, n]) => element("option", { value: key }, `${JSON.parse(key).join(": ")}${n < runs.length ? ` (${n} of ${runs.length})` : ""}`)));
   if (!names.length) problems.push("The logs have no lines yet.");
   $("note").textContent = problems.join("; ");
   show();

@@ -34,7 +34,7 @@ function arrange() {
     shown += !card.hidden;
     if (list.children[i] !== card) list.insertBefore(card, list.children[i] ?? null);
   });
-  const text = shown === cards.length ? `${shown} runs` : `${shown} of ${cards.length} runs`;
+  const text = shown === cards.length ? `${shown} run${shown === 1 ? "" : "s"}` : `${shown} of ${cards.length} runs`;
   if ($("count").textContent !== text) $("count").textContent = text;
   $("none").hidden = cards.length > 0;
   $("tools").hidden = cards.length === 0;

@@ -31,6 +31,12 @@ async function check() {
   }
   if (mine !== asked) return;
   $("#problem").textContent = problem;
+  if (problem) $("#command").textContent = "";
+  for (const field of document.querySelectorAll("#options .field")) {
+    const flag = $("label", field).textContent, isWrong = problem.includes(`${flag} `);
+    $("input, select", field).setAttribute("aria-invalid", String(isWrong));
+    $(".wrong", field).textContent = isWrong ? problem : "";
+  }
   $("#start").disabled = $("#cost-button").disabled = !ready || Boolean(problem);
 }
 let timer;
@@ -40,7 +46,7 @@ const checkSoon = () => { clearTimeout(timer); timer = setTimeout(check, 250); }
 
 for (const fieldset of form.querySelectorAll(".source")) {
   const text = $("input:not([type=file])", fieldset), files = $("input[type=file]", fieldset), fault = $(".error", fieldset);
-  text.addEventListener("input", checkSoon);
+  text.addEventListener("input", () => { forget(); checkSoon(); });
   files.addEventListener("change", () => send([...files.files], text, fault));
   fieldset.addEventListener("dragover", (event) => event.preventDefault());
   fieldset.addEventListener("drop", (event) => {
@@ -51,6 +57,7 @@ for (const fieldset of form.querySelectorAll(".source")) {
 
 async function send(files, text, fault) {
   fault.hidden = true;
+  forget();
   let upload = null, source = "";
   try {
     for (const [i, file] of files.entries()) {
@@ -71,19 +78,25 @@ async function send(files, text, fault) {
 
 // ---- the report on the data
 
+let reports = 0;
+function forget() { // a report is of what is named, and of nothing before
+  reports += 1;
+  $("#report").replaceChildren();
+}
 $("#report-button").addEventListener("click", report);
 async function report() {
-  const place = $("#report");
+  const place = $("#report"), mine = ++reports; // of several that are asked for, only the last is shown
   if (!sources().length) return place.replaceChildren(element("p", { class: "error" }, "Name a source first."));
   place.replaceChildren(element("p", {}, "Reading the data …"));
   try {
     const found = await ask("/new/data", order());
+    if (mine !== reports) return;
     const parts = found.A ? [found.A, found.B] : [found];
     place.replaceChildren(
       ...(found.sheet ? [element("img", { class: "sheet", src: found.sheet, alt: "A contact sheet of the data" })] : []),
       ...parts.map(describe), ...(found.warnings ?? []).map((text) => element("p", { class: "advice" }, text)));
   } catch (error) {
-    place.replaceChildren(element("p", { class: "error" }, error.message));
+    if (mine === reports) place.replaceChildren(element("p", { class: "error" }, error.message));
   }
 }
 
@@ -147,7 +160,7 @@ function showField(field) {
   return element("div", { class: "field", "data-text": `${field.flag} ${field.name} ${field.help}`.toLowerCase() },
     element("label", { for: id }, field.flag), input,
     ...(isOpen && choices.length ? [element("datalist", { id: `${id}-list` }, ...choices.map(([choice]) => element("option", { value: choice })))] : []),
-    element("small", { id: `${id}-help` }, field.help));
+    element("small", { class: "error wrong" }), element("small", { id: `${id}-help` }, field.help));
 }
 
 $("#find").addEventListener("input", filter);

@@ -139,7 +139,11 @@ for (const what of ["stop", "resume"]) {
     $(what).disabled = true;
     try {
       say((await ask(`${address}/${what}`, {})).said);
-      if (what === "resume") watchProcess();
+      if (what === "resume") {
+        $("resume").hidden = true;
+        $("state").textContent = "resuming …";
+        watchProcess();
+      }
     } catch (error) {
       say(error.message);
     }
