@@ -151,4 +151,4 @@ def test_densities_are_pulled_apart_by_a_pointer(tmp_path: Path, open_page: Open
     page.mouse.down()
     page.mouse.move(box["x"] + 46 + wide * 5.5 / 8, peak, steps=3)
     page.mouse.up()
-    assert page.locator("#d").inner_text() == "3.0"
+    assert abs(float(page.locator("#d").inner_text()) - 3.0) < 0.15  # to a pixel

@@ -376,3 +376,10 @@ def test_the_best_weights_are_named_as_such(images: Dataset) -> None:
         "weights of step 2 of 4, whose samples are the best; last.safetensors has those of step 4"
     ]
     assert run_records.weights_notes(replace(best, folder=None)) == []
+
+
+def test_a_stopped_run_is_as_far_as_its_checkpoint(images: Dataset) -> None:
+    ganvas.train(small(MODELS["vae"]), images, steps=4, batch_size=8, checkpoint_every=40, quiet=True, folder="run")
+    log = Path("run/log.jsonl")
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:1]))
+    assert run_records.summarize_run(Path("run"))["step"] == 4

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ..errors import UserError, error_reason, first_line
 from ..io.lock import LOCK_FILE, is_locked, lock_owner
 from ..io.run_folder import RunFolder
-from ..training.run_records import checkpoint_step, end_step, losses_of, parse_log_line, read_config
+from ..training.run_records import end_step, losses_of, parse_log_line, read_config, saved_step
 from . import processes
 from .pages import environment
 from .settings import Settings
@@ -23,7 +23,7 @@ TAIL = 2**16
 """bytes from the end of a log in which its last lines are looked for"""
 RECENT_LINES = 10
 """lines at the end of a log that tell how fast a run is"""
-INTERVAL = 1.0
+INTERVAL = 2.0
 """seconds for which what was read of all runs is new enough for open pages"""
 Stamp = tuple[Any, ...]
 
@@ -223,7 +223,7 @@ def read_card(folder: Path) -> RunCard:
     per_step = seconds_per_step(newest(texts[-RECENT_LINES:]) or line, line)
     examples = config["train_config"].get("batch_size", 0) * config.get("world_size", 1)
     in_training = is_training(folder)
-    line = line if in_training else line | {"step": max(line["step"], saved_step(folder))}
+    line = line if in_training else line | {"step": max(line["step"], own_step(folder))}
     state = "training" if in_training else "ended" if line["step"] >= steps else "stopped"
     measured = (newest(text for text in reversed(texts) if '"samples"' in text) or {}).get("samples")
     return RunCard(
@@ -236,10 +236,10 @@ def read_card(folder: Path) -> RunCard:
     )  # fmt: skip
 
 
-def saved_step(folder: Path) -> int:
-    """The step of the checkpoint of a run, 0 where there is none: a run that was stopped has gone on since its log."""
+def own_step(folder: Path) -> int:
+    """The step of the checkpoint of a run, if that is a file of its own."""
     try:
-        return checkpoint_step(own_file(RunFolder(folder).checkpoint).parent)
+        return saved_step(own_file(RunFolder(folder).checkpoint).parent)
     except (UserError, OSError):
         return 0
 

@@ -213,6 +213,14 @@ def checkpoint_step(folder: Path) -> int:
     return int(header["step"])
 
 
+def saved_step(folder: Path) -> int:
+    """The same, 0 where there is none that can be read: a run that was stopped has gone on since its last log line."""
+    try:
+        return checkpoint_step(folder)
+    except (UserError, OSError):
+        return 0
+
+
 def weights_notes(trained: Trained) -> list[str]:
     """Which weights of a run these are, unless they are those of its last step, which goes without saying."""
     step, notes = trained.metadata.get("step"), source_notes(trained.model, trained.metadata.get("model_source"))
@@ -274,8 +282,8 @@ def summarize_run(folder: Path, report: Callable[[Sequence[str]], None] = lambda
     line = lines[-1] if lines else {"step": 0, "seconds": 0.0}
     return {
         "run": str(folder), "model": config["model"], "data": config["data"]["name"],
-        "step": line["step"], "steps": config["train_config"]["steps"], "ended": "end_step" in config,
-        "seconds": line["seconds"], "losses": losses_of(line),
+        "step": max(line["step"], saved_step(folder)), "steps": config["train_config"]["steps"],
+        "ended": "end_step" in config, "seconds": line["seconds"], "losses": losses_of(line),
     }  # fmt: skip
 
 
