@@ -135,7 +135,6 @@ def test_a_real_run_is_watched_stopped_and_resumed(tmp_path: Path, open_page: Op
         options = "--steps 1000000 --width 4 --latent 3 --batch-size 4 --checkpoint-every 2000"
         name = processes.start(settings, ["vae", "x.npy", *options.split()])
         page.get_by_role("link", name=name).click()  # the page hears of the start
-        page.get_by_text("Starts: it reads the data first").wait_for()
         page.get_by_role("button", name="Stop").click(timeout=60_000)
         page.locator("#state", has_text="stopped").wait_for(timeout=60_000)
         page.get_by_role("button", name="Resume").click()
