@@ -19,7 +19,7 @@ from ..viz.images import ANIMATION_SUFFIXES, Examples, encode_picture
 from ..viz.plots import histograms
 from .explorer import Explorer, open_explorer
 from .pages import render_page
-from .runs import find_folder, list_cards, own_file
+from .runs import find_folder, own_file
 from .settings import settings_of
 
 router: APIRouter = APIRouter()
@@ -59,7 +59,7 @@ def parse_moves(text: str) -> dict[int, float]:
 @router.get("/explore")
 def choose(request: Request) -> Response:
     """The runs that can be explored."""
-    runs = [card for card in list_cards(settings_of(request).runs_dir) if card.state != "damaged"]
+    runs = [card for card in request.app.state.gallery.cards() if card.state != "damaged"]
     return render_page(request, "explore_runs.html", title="Explore", runs=runs)
 
 

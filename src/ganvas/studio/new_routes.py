@@ -1,5 +1,6 @@
 """The page that starts a run: a source and its report, a model, its options, and what it will cost."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from . import processes
 from .cards import CARDS
 from .form import check_command, command_text, command_words, form_panels
 from .pages import render_page
-from .runs import find_folder, list_cards, own_file, run_folders
+from .runs import RunCard, find_folder, own_file, run_folders
 from .settings import Settings, settings_of
 from .sources import allowed_source
 from .trials import measure_cost, report_on
@@ -44,7 +45,7 @@ def new_run(request: Request, copy: str = "") -> Response:
     """The page, filled in with the options of the run `copy`."""
     settings = settings_of(request)
     start = read_start(settings, copy) if copy else {}
-    costs = speeds(settings)
+    costs = speeds(request.app.state.gallery.cards())
     cards = [
         {"name": name, "domains": cls.n_domains, "cost": costs.get(name, ""), **vars(CARDS[name])}
         for name, cls in MODELS.items()
@@ -53,10 +54,10 @@ def new_run(request: Request, copy: str = "") -> Response:
     return render_page(request, "new.html", title="New run", cards=cards, names=list(BUILTIN), start=start, runs=runs)
 
 
-def speeds(settings: Settings) -> dict[str, str]:
+def speeds(cards: Sequence[RunCard]) -> dict[str, str]:
     """How fast each model trained here, by the newest run of it that says so."""
     texts: dict[str, str] = {}
-    for card in list_cards(settings.runs_dir):
+    for card in cards:
         if card.speed and card.model not in texts:
             texts[card.model] = f"{card.speed:,.0f} examples a second here, on {card.data}"
     return texts

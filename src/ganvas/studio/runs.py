@@ -125,6 +125,11 @@ class Gallery:
             card = RunCard(name, "starting" if lives else "failed", error=processes.exit_sentence(lines))
             yield name, (lives, len(lines)), lambda card=card: card
 
+    def cards(self) -> list[RunCard]:
+        """The runs as they are now, newest first, without starts that have no folder yet."""
+        self.refresh()
+        return [entry.card for entry in self.newest_first() if entry.card.is_run]
+
     def newest_first(self) -> list[Entry]:
         """All runs."""
         return sorted([*self.entries.values()], key=lambda e: (not e.card.is_run, e.card.created_at), reverse=True)
@@ -159,11 +164,6 @@ def run_folders(runs_dir: Path) -> Iterator[Path]:
                 continue
             if not entry.is_symlink() or folder.resolve().is_relative_to(runs_dir.resolve()):
                 yield folder
-
-
-def list_cards(runs_dir: Path) -> list[RunCard]:
-    """The runs of a folder, newest first."""
-    return sorted(map(read_any_card, run_folders(runs_dir)), key=lambda card: card.created_at, reverse=True)
 
 
 def own_file(path: Path) -> Path:
