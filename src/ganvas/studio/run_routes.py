@@ -15,8 +15,8 @@ from ..io.run_folder import FILES, LAST_WEIGHTS_FILE, REPORT_FILE, WEIGHTS_FILE,
 from ..io.text import replace_non_finite
 from ..training.run_files import check_files, describe_files
 from ..training.run_records import read_group
-from ..viz.images import encode_picture
 from . import doctor, live, processes, run_page
+from .explore_routes import picture
 from .explorer import open_explorer
 from .logs import NO_CURVES, parse_place, read_curves
 from .pages import render_page
@@ -159,8 +159,7 @@ def show_samples(request: Request, name: str, seed: Seed = 0, n: Few = 36) -> Re
     """Samples of the latent codes of a seed."""
     explorer = open_explorer(folder_of(request, name))
     with explorer.lock:
-        samples = explorer.trained.sample(n, seed=seed)
-    return Response(encode_picture(samples.render()), media_type="image/png", headers={"cache-control": "no-store"})
+        return picture(explorer.trained.sample(n, seed=seed))
 
 
 @router.post("/runs/{name}/stop")
