@@ -17,18 +17,18 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1425,
+    ".": 1580,
     "cli": 2500,
-    "data": 7150,
+    "data": 9000,
     "diagnostics": 232,
-    "distributions": 900,
+    "distributions": 1040,
     "evaluation": 1132,
     "explore": 390,
-    "inference": 1840,
+    "inference": 2050,
     "io": 765,
     "lecture": 1760,
     "metrics": 2248,
-    "models": 3105,
+    "models": 3400,
     "nn": 1215,
     "objectives": 345,
     "studio": 2600,

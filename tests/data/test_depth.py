@@ -11,7 +11,8 @@ from PIL import Image
 from ganvas.cli.app import main
 from ganvas.data import DataOptions, as_measured, from_array, load
 from ganvas.data.depth import channel_bounds
-from ganvas.data.scaling import Scaling, scaling_from_state, scaling_state
+from ganvas.data.scaling import Scaling
+from ganvas.data.stored_scaling import scaling_from_state, scaling_state
 from ganvas.errors import UserError
 from ganvas.models import VAE
 from tests.support.deep import DEEP, RANDOM, saved

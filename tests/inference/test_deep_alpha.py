@@ -14,7 +14,8 @@ from ganvas.cli.app import main
 from ganvas.data import DataOptions, Dataset, as_measured, check_depth, from_array, load
 from ganvas.data.crop import crop_images
 from ganvas.data.duplicates import find_duplicates
-from ganvas.data.scaling import Scaling, scaling_from_state, scaling_state
+from ganvas.data.scaling import Scaling
+from ganvas.data.stored_scaling import scaling_from_state, scaling_state
 from ganvas.errors import UserError
 from ganvas.inference.loading import load_domain
 from ganvas.inference.trained import Trained

@@ -49,6 +49,8 @@ from .shard_files import PARQUET, find_shards, is_shards
 from .shard_stream import ShardStream
 from .shards import StreamedDataset, build_dataset
 from .stream import Stream
+from .tables.scaling import TableScaling
+from .tables.table import Table
 from .webdataset import open_tars
 
 HIDDEN_COLOUR_SHARE = 0.005  # share of pixels that is worth a note
@@ -111,6 +113,8 @@ def load_or_stream(
             raise MissingSplitError(f"an array has no split {options.split!r}: {how}")
         check_image_options(dataset, options)
     dataset = select_examples(dataset, options)
+    if isinstance(dataset, Table):
+        return dataset if dataset.encoding else dataset.with_own_encoding()
     if is_on_background(dataset.x, options, dataset.alpha):
         dataset = dataset.with_notes([background_note(len(dataset), options)])
     x = lay_on_background(dataset.x, options, dataset.alpha)
@@ -179,7 +183,7 @@ def restore_numbers(
 
     Its depth, and of images with 256 levels its range, unless the options have one or the source is read already.
     """
-    if holds_bytes(source):
+    if holds_bytes(source) or isinstance(scaling, TableScaling):
         return options
     if options.bits == "auto":
         options = replace(options, bits="full" if scaling.is_deep else 8)
@@ -191,6 +195,13 @@ def restore_numbers(
 def check_depth(dataset: Dataset, scaling: Scaling) -> Dataset:
     """The images, or vectors; UserError where they have 256 levels and those of a model more, or the reverse."""
     kind = dataset.kind
+    if isinstance(scaling, TableScaling) != isinstance(dataset, Table):
+        have, learnt = ("a table", "none") if isinstance(dataset, Table) else ("no table", "one")
+        raise UserError(f"{dataset.name} is {have}, but this model was trained on {learnt}: give such")
+    if isinstance(scaling, TableScaling) and isinstance(dataset, Table):
+        return (
+            dataset if dataset.encoding is scaling.encoding else dataset.with_columns(scaling.columns, scaling.encoding)
+        )
     if kind != "vector" and dataset.is_deep != scaling.is_deep:
         bits, numbers = "8 bits", f"numbers of {scaling.dtype or dataset.source_dtype}"
         have, learnt = (bits, numbers) if scaling.is_deep else (numbers, bits)
@@ -240,7 +251,9 @@ def resolve_domains(sources: Sources) -> Sources:
 
 def fit_scaling(data: Data, model: Model) -> tuple[Scaling, ...]:
     """How the model is to see a dataset, or both of a pair, which it has not learnt from yet."""
-    parts = (part.in_memory for part in data.datasets)
+    parts = [part.in_memory for part in data.datasets]
+    if isinstance(table := parts[0], Table) and table.encoding is not None:
+        return (TableScaling(model.pixel_range, columns=table.columns, encoding=table.encoding),)
     return tuple(Scaling.fit_dataset(d, model.pixel_range, standardize=model.uses_standardization) for d in parts)
 
 

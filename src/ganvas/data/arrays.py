@@ -18,6 +18,7 @@ from .listing import join_names
 from .memory import check_memory
 from .options import DataOptions
 from .quantization import RANGE_HELP, Bounds, row_chunks, value_stats
+from .tables.table import Table
 
 OPAQUE_ALPHA = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0, "float64": 1.0}
 """the alpha that is opaque, of images whose colours have a range"""
@@ -162,7 +163,8 @@ def validate_dataset(dataset: Dataset) -> Dataset:
         is_valid = x.dtype in (torch.float32, torch.float64) and has_channels
     if dataset.alpha and not (dataset.is_deep and dataset.has_images and x.shape[1] == 4):
         raise UserError(f"{name} has alpha=True, which is for deep images of 4 channels: leave it out")
-    if not is_valid and not (x.dtype == torch.float32 and x.ndim == 2):
+    is_vector = x.ndim == 2 and x.dtype == (torch.float64 if isinstance(dataset, Table) else torch.float32)
+    if not is_valid and not is_vector:
         kinds = "uint8 images n x c x h x w (c is 1, 3 or 4) or float32 vectors n x d"
         raise UserError(f"a Dataset's x has {kinds}, not {shape} of {str(x.dtype).removeprefix('torch.')}: {how}")
     if 0 in x.shape:

@@ -110,6 +110,19 @@ class Dataset(InMemory):
         """Whether a fourth channel of its images is alpha."""
         return self.alpha or not self.is_deep
 
+    @property
+    def encoded(self) -> "Dataset":
+        """The examples as numbers that can be compared: itself, where a `Table` has entries."""
+        return self
+
+    def draw_order(self, generator: torch.Generator) -> Tensor | None:
+        """The rows of an epoch where they are not each of them once: see `Table`."""
+        return None
+
+    def labels_of(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The rows that a batch's numbers mean, and their labels."""
+        return index, None if self.labels is None else self.labels.index_select(0, index)
+
     def example_name(self, i: int) -> str | int:
         """The file of example i, or else its index."""
         return self.files[i] if self.files else i

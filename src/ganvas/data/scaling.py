@@ -6,23 +6,17 @@ that no one learns from, or is measured by, colours that nobody sees.  Vectors a
 mean and its deviation over the data, so that a column in large units does not drown the others.
 """
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
-from ..model import Model
 from .dataset import Dataset
 from .depth import MAX_INTEGER, OPAQUE, WIDE_DTYPES, channel_bounds
 
 VECTORS_PER_CHUNK, IMAGES_PER_CHUNK = 65_536, 1000
-LAYER_PATTERN = re.compile(r"(?P<net>.*\.)(?P<place>\d+)\.std")
-"""the name of a tensor in files whose networks standardised vectors themselves"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +137,16 @@ class Scaling:
         low, high = (along_channels(t.to(x.device, x.dtype), x) for t in (self.low, self.high))
         return ((x - low) / (high - low)).clamp_(0, 1).float()
 
+    def as_measured(self, x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *measured"]:
+        """The numbers of examples as metrics see them, as the function `as_measured` has them."""
+        if not self.is_deep:
+            return x
+        units = (self.to_unit(part) for part in x.split(IMAGES_PER_CHUNK))
+        if x.ndim != 4:
+            return torch.cat([part.flatten(1) for part in units])
+        images = torch.cat([Scaling().from_unit(part) for part in units])
+        return images if self.premultiplied else side_by_side(images)
+
     def composite(self, x: Float[Tensor, "n c *size"], premultiplied: bool = False) -> Float[Tensor, "n c2 *size"]:
         """Numbers in [0, 1] as errors compare them: pixels with alpha on black and on white."""
         return composite_backgrounds(x, premultiplied) if self.may_have_alpha else x
@@ -175,7 +179,7 @@ def vector_scaling(dataset: Dataset) -> Scaling:
 
     Some of their places hardly vary, such as what surrounds a scan: in deviations these would count the most.
     """
-    return Scaling() if dataset.is_deep else Scaling.fit(dataset.x)
+    return Scaling() if dataset.is_deep else Scaling.fit(dataset.encoded.x)
 
 
 def as_measured(dataset: Dataset, scaling: Scaling) -> Dataset:
@@ -185,17 +189,8 @@ def as_measured(dataset: Dataset, scaling: Scaling) -> Dataset:
     one grey image.  Signals and volumes are vectors of their numbers, from 0 to 1 by the scaling.
     """
     if not dataset.is_deep:
-        return dataset
-    return replace(dataset, x=numbers_as_measured(dataset.x, scaling), source_dtype="", alpha=False)
-
-
-def numbers_as_measured(x: Float[Tensor, "n c *size"], scaling: Scaling) -> Shaped[Tensor, "n *measured"]:
-    """The same of their numbers alone."""
-    units = (scaling.to_unit(part) for part in x.split(IMAGES_PER_CHUNK))
-    if x.ndim != 4:
-        return torch.cat([part.flatten(1) for part in units])
-    images = torch.cat([Scaling().from_unit(part) for part in units])
-    return images if scaling.premultiplied else side_by_side(images)
+        return dataset.encoded
+    return replace(dataset, x=scaling.as_measured(dataset.x), source_dtype="", alpha=False)
 
 
 def side_by_side(x: Shaped[Tensor, "n c h w"]) -> Shaped[Tensor, "n c2 h w2"]:
@@ -263,41 +258,3 @@ def hidden_colour_stats(x: Tensor) -> tuple[float, float, Float[Tensor, " 3"]]:
         total += (part[:, :3] * is_transparent[:, None]).double().sum((0, 2, 3))
     pixels = x[:, 0].numel()
     return transparent / pixels, coloured / pixels, (total / max(1, transparent)).float()
-
-
-def scaling_state(scaling: Sequence[Scaling]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of a file that keeps the scaling of each domain; `pixel_range` is the model's own."""
-    tensors: dict[str, Tensor] = {}
-    for i, s in enumerate(scaling):
-        if s.mean is not None and s.std is not None:
-            tensors |= {f"scaling/{i}/mean": s.mean.cpu(), f"scaling/{i}/std": s.std.cpu()}
-        if s.low is not None and s.high is not None:
-            tensors |= {f"scaling/{i}/low": s.low.cpu(), f"scaling/{i}/high": s.high.cpu()}
-    alpha, dtypes = [s.premultiplied for s in scaling], [s.dtype for s in scaling]
-    return tensors, ({"premultiplied": alpha} if any(alpha) else {}) | ({"dtypes": dtypes} if any(dtypes) else {})
-
-
-def scaling_from_state(tensors: dict[str, Tensor], header: dict[str, Any], model: Model) -> tuple[Scaling, ...]:
-    """The scaling of each of a model's domains that a file keeps, taken out of its tensors and its header.
-
-    Files without one are of models that saw vectors as they are, or whose own layers standardised them: these layers
-    are taken out of `tensors`.
-    """
-    n, alpha = model.n_domains, header.pop("premultiplied", None) or [False] * model.n_domains
-    dtypes = header.pop("dtypes", None) or [""] * n
-    file_moments = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("mean", "std")] for i in range(n)]
-    bounds = [[tensors.pop(f"scaling/{i}/{name}", None) for name in ("low", "high")] for i in range(n)]
-    first = getattr(model, "translators", {"B": "G"})["B"]  # begins with the moments of A, ends with those of B
-    layer_moments: list[list[Tensor | None]] = []
-    layers = sorted((m["net"], int(m["place"])) for m in map(LAYER_PATTERN.fullmatch, tensors) if m)
-    for net, place in layers:
-        mean, std = (tensors.pop(f"{net}{place}.{name}") for name in ("mean", "std"))
-        pool_name = f"{net.partition('.')[0]}.past.kept"
-        if pool_name in tensors:  # translations that a critic keeps, as it is to see them now
-            tensors[pool_name] = (tensors[pool_name] - mean) / std
-        if net in (f"{first}.", f"ema/{first}."):
-            layer_moments.append([mean, std])
-    parts = zip(layer_moments if len(layer_moments) == n else file_moments, alpha, bounds, dtypes, strict=True)
-    return tuple(
-        Scaling(model.pixel_range, mean, std, bool(a), low, high, dtype) for (mean, std), a, (low, high), dtype in parts
-    )

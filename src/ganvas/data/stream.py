@@ -122,8 +122,10 @@ class Stream(EpochPlaces):
 
     def assemble(self, *drawn: Tensor) -> Batch:
         """The batch that is made of what `draw` returned, as the model sees it."""
-        parts = drawn if self.host_batches else [part.index_select(0, *drawn) for part in self.data.parts]
-        return Batch(self.scaling(parts[0]), parts[1] if len(parts) > 1 else None, self.n)
+        if self.host_batches:
+            return Batch(self.scaling(drawn[0]), drawn[1] if len(drawn) > 1 else None, self.n)
+        index, labels = self.data.labels_of(*drawn)
+        return Batch(self.scaling(self.data.x.index_select(0, index)), labels, self.n)
 
     def indices_at(self, position: int) -> Tensor:
         """Which examples the batch at this position holds."""
@@ -133,7 +135,8 @@ class Stream(EpochPlaces):
         """Which examples the i-th batch of an epoch holds."""
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            order = self.balanced_order(generator) if self.balanced else torch.randperm(self.n, generator=generator)
+            order = self.balanced_order(generator) if self.balanced else self.data.draw_order(generator)
+            order = torch.randperm(self.n, generator=generator) if order is None else order
             device = self.data.x.device
             # from pinned memory the copy does not make the step wait
             self.order = order.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else order.to(device)

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from ..data import Dataset, as_measured
-from ..data.scaling import numbers_as_measured, vector_scaling
+from ..data.scaling import vector_scaling
 from ..distributions.priors import STANDARD
 from ..errors import UserError
 from ..inference.trained import Trained
@@ -109,7 +109,7 @@ def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> lis
     for trained, prior, train in runs:
         labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
         x = trained.decode(trained.sample_codes(n, seed, prior), labels).x
-        x = numbers_as_measured(x, scaling) if scaling.is_deep else x
+        x = scaling.as_measured(x)
         fake = Examples(replace(other, x=x, labels=labels, files=(), name="generated"), space, real, progress=progress)
         if train is not None and all_known:
             key = train.fingerprint() if len(runs) > 1 else ""

@@ -91,7 +91,7 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
         if dataset.has_images and not may_differ:
             own = DataOptions(size=size, channels=channels, crop=fitted.crop, background=fitted.background)
             dataset = load(dataset, own)
-    check_depth(dataset, trained.domain_scaling())
+    dataset = check_depth(dataset, trained.domain_scaling())
     if dataset.shape != shape:
         actual, expected = ("x".join(map(str, s)) for s in (dataset.shape, shape))
         hint = ""

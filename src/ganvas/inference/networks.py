@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ..data.scaling import scaling_from_state
+from ..data.stored_scaling import scaling_from_state
 from ..errors import UserError
 from ..io.run_folder import CHECKPOINT_FILE, RunFolder
 from ..io.safetensors import read_safetensors, select_prefix

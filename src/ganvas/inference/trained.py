@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,8 @@ from ..data import DataOptions, Dataset, Scaling, Source, check_depth, load, res
 from ..data.depth import OPAQUE
 from ..data.memory import check_examples_fit
 from ..data.quantization import read_range
-from ..data.scaling import premultiply, scaling_from_state, scaling_state, unpremultiply
+from ..data.scaling import premultiply, unpremultiply
+from ..data.stored_scaling import scaling_from_state, scaling_state
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..distributions.priors import BEST, PRIOR_TYPES, STANDARD
@@ -22,13 +24,16 @@ from ..errors import UserError
 from ..io.run_folder import RunFolder, find_weights
 from ..io.safetensors import read_safetensors, write_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, to_dict
+from ..models._latent import LatentModel
 from ..models._own import with_own_networks
 from ..models._variational import Variational
 from ..nn.cpu import retain_freed_memory
 from ..randomness import draw_rows, make_generator, reseed
 from ..viz.images import Examples
+from .labels import class_labels
 from .loading import check_domain, check_whole, load_preprocessed, restore_kind, with_stored_crop
 from .networks import keeps_discriminator, load_networks
+from .rows import draw_noise, draw_rows_of
 from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, parse_weights
 from .scores import load_all, resolve_score, score_dataset
 from .tiling import translate_images
@@ -91,7 +96,7 @@ class Trained:
         if per_class is None:
             codes = self.sample_codes(64 if n is None else n, seed, fitted_prior)
             labels = self.class_labels(len(codes), label)
-            examples = self.generate(codes, labels)
+            examples = self.generate(codes, labels, draw_noise(self.shape, len(codes), seed))
             return examples if labels is None else replace(examples, labels=labels, classes=classes)
         if n is not None or label is not None:
             raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
@@ -192,11 +197,17 @@ class Trained:
             raise UserError(f"this {model_name(self.model)} is conditional: give the labels of the codes")
         return self.generate(z, labels if is_conditional else None)
 
-    def generate(self, z: Tensor, labels: Tensor | None) -> Examples:
-        """The examples for latent codes z, n x d, and the labels that a conditional model is given."""
-        model, scaling = self.require(GenerativeModel, "has no decoder"), self.domain_scaling()
+    def generate(self, z: Tensor, labels: Tensor | None, noise: Tensor | None = None) -> Examples:
+        """The examples for latent codes z, n x d, and the labels that a conditional model is given.
+
+        Entries of a table's rows are drawn by the uniform `noise` of `draw_noise`; without it they are the likeliest.
+        """
+        model, scaling, nets = self.require(GenerativeModel, "has no decoder"), self.domain_scaling(), self.nets
+        if noise is not None:
+            assert isinstance(model, LatentModel)
+            return Examples(self.map_chunks(partial(draw_rows_of, self), z, noise, labels), scaling=scaling)
         # bytes, a chunk at a time: four times less than the network's numbers
-        x = self.map_chunks(lambda *part: scaling.inverse(model.generate(*part, **self.nets)), z, labels)
+        x = self.map_chunks(lambda *part: scaling.inverse(model.generate(*part, **nets)), z, labels)
         return Examples(x, scaling=scaling)
 
     def encode(self, data: Source, options: DataOptions | None = None) -> Tensor:
@@ -290,20 +301,7 @@ class Trained:
 
     def class_labels(self, n: int, label: str | int | None) -> Tensor | None:
         """n labels: those of one class, or all classes in turn; None where the model is not conditional."""
-        if not self.model.is_conditional:
-            if label is None:
-                return None
-            hint = f"train {'it' if isinstance(self.model, Variational) else 'a vae'} with conditional=true, or cgan"
-            raise UserError(f"label={label}: this {model_name(self.model)} was trained without labels: {hint}")
-        classes, present = self.metadata.get("classes", []), self.present_classes
-        if label is None:
-            return torch.tensor(present)[torch.arange(n) % len(present)]
-        i = classes.index(str(label)) if str(label) in classes else int(label) if str(label).isdigit() else len(classes)
-        if i not in present:
-            exists = i < len(classes)
-            problem = f"no example of class {classes[i]} was trained on" if exists else f"there is no class {label!r}"
-            raise UserError(f"{problem}: this model knows {', '.join(classes[i] for i in present[:40])}")
-        return torch.full((n,), i)
+        return class_labels(self, n, label)
 
     @property
     def present_classes(self) -> list[int]:
@@ -378,6 +376,7 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
     scaling = scaling_from_state(weights, header, model)
+    shape = getattr(scaling[0], "shape", shape)  # a table's knows its blocks
     mismatch = f"{file}: the weights do not fit its own header"
     nets = load_networks(model, shape, classes, weights, keeps_discriminator(model), mismatch).to(device or CPU)
     discriminator = nets.pop("D") if keeps_discriminator(model) else None

@@ -20,6 +20,7 @@ from .cgan import CGAN as CGAN
 from .wgan import WGAN as WGAN
 from .wgangp import WGANGP as WGANGP
 from .r3gan import R3GAN as R3GAN
+from .ctgan import CTGAN as CTGAN
 from .cyclegan import CycleGAN as CycleGAN
 from .discogan import DiscoGAN as DiscoGAN
 from .cut import CUT as CUT

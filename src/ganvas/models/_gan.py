@@ -34,10 +34,8 @@ from ..model import Batch, Move, Shape, device_of, minimize
 from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..nn.compilation import uncompiled
-from ..nn.conv import Convolution, TransposedConvolution, initialize
 from ..nn.discriminator import add_spectral_norm
 from ..nn.mlp import Norm
-from ..nn.residual import ResidualBlock
 from ..objectives import adversarial
 from ..objectives.adversarial import JENSEN_SHANNON_LOSSES, Loss, confidence, generator_loss
 from ..objectives.penalties import gradient_penalty, squared_gradients
@@ -45,6 +43,7 @@ from ..randomness import draw_rows
 from ..ranks import gather_batch, world_size
 from ._gan_defaults import REPLACEMENTS
 from ._gan_diagnosis import gan_rules
+from ._gan_networks import finalize_network, uses_batch_norm
 from ._latent import Codes, Examples, LatentModel, Network
 from ._own import OwnNetwork, copy_own_network
 from ._statistics import sample_statistics
@@ -372,17 +371,6 @@ def clip_weights(net: nn.Module, bound: float | None) -> None:
         torch._foreach_clamp_max_(parameters, bound)
 
 
-def finalize_network(net: nn.Sequential, pixels: Shape = ()) -> nn.Sequential:
-    """A network with the weights it begins with; a generator of pixels, or of signals, ends with tanh, their range.
-
-    Residual networks have their own.
-    """
-    is_residual = any(isinstance(m, ResidualBlock) for m in net.modules())
-    if not is_residual and any(isinstance(m, Convolution | TransposedConvolution) for m in net.modules()):
-        initialize(net)
-    return net.append(nn.Tanh()) if len(pixels) > 1 else net
-
-
 def logits(D: nn.Module, both: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
     """D on real examples and on as many fakes, which `both` holds one after the other, with the labels of either.
 
@@ -391,10 +379,5 @@ def logits(D: nn.Module, both: Tensor, y: Labels) -> tuple[Tensor, Tensor]:
     if uses_batch_norm(D):
         x, fake = both.chunk(2)
         return D(x, *y), D(fake, *y)
-    real_logits, fake_logits = D(both, *(labels.repeat(2) for labels in y)).chunk(2)
+    real_logits, fake_logits = D(both, *(torch.cat([labels, labels]) for labels in y)).chunk(2)
     return real_logits, fake_logits
-
-
-def uses_batch_norm(net: nn.Module) -> bool:
-    """Whether a network's output for an example depends on the other examples of the batch."""
-    return any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) for m in net.modules())

@@ -11,10 +11,11 @@ from torch import Tensor
 from ..data import Dataset
 from ..errors import UserError
 from ..fields import Size
-from ..model import Batch, Model, Shape
+from ..model import Batch, GenerativeModel, Model, Shape
 from ..nn import Depth, Net, Width, resolve_architecture
 from ..nn.conv import feature_map_shapes
 from ..randomness import draw_rows
+from ..table_shape import TableShape
 
 Examples = Float[Tensor, "n *shape"]
 Codes = Float[Tensor, "n d"]
@@ -47,6 +48,11 @@ class LatentModel(Model[Dataset, Batch, Shape]):
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **_: Any) -> Codes:
         """z ~ N(0, I)."""
         return normal(n, self.code_size(shape), generator)
+
+    def draw(self, z: Codes, shape: TableShape, noise: Tensor, *labels: Tensor, **networks: Any) -> Examples:
+        """Rows of a table, with entries drawn by uniform noise, n x `shape.noise_size`, from what is generated."""
+        assert isinstance(self, GenerativeModel)
+        return shape.draw(self.generate(z, *labels, **networks), noise)
 
     def code_size(self, shape: Shape) -> int:
         """Numbers in the code of an example of this shape."""

@@ -19,9 +19,11 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from ..data import Dataset
+from ..data.tables.table import Table
 from ..distributions import likelihoods
 from ..distributions.likelihoods import Likelihood, LikelihoodHead
 from ..distributions.posteriors import Family, Posterior, PosteriorSamples, normal_log_prob, posterior_head
+from ..distributions.tables import ColumnsHead
 from ..errors import UserError
 from ..fields import Positive, Size, split_commas
 from ..model import Batch, Batches, EncoderModel, GenerativeModel, Shape, kind_of
@@ -29,6 +31,7 @@ from ..nn import Conditional, decoder, encoder
 from ..nn.augment import augment
 from ..nn.mlp import Activation
 from ..randomness import draw_rows, make_generator, reseed
+from ..table_shape import TableShape
 from ._latent import Codes, Examples, LatentModel, validate_labels
 from ._latent_diagnosis import latent_rules
 from ._own import EncoderDecoder, copy_own_network
@@ -78,13 +81,16 @@ class LikelihoodModel(EncoderDecoder):
         return self.likelihood in likelihoods.UNBOUNDED_LIKELIHOODS
 
     def validate_data(self, data: Dataset) -> None:
-        likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
+        if not isinstance(data, Table):
+            likelihoods.validate_data_range(self.likelihood, data, self.binarize != "no")
         if (kinds := ",".join(self.augment)) and not data.has_images:
             raise UserError(
                 f"augment={kinds} changes images, but {data.name} holds {kind_of(data.shape)}s: leave it out"
             )
 
     def unused_options(self, shape: Shape) -> dict[str, str]:
+        if isinstance(shape, TableShape):  # each column has its own distribution
+            return super().unused_options(shape) | dict.fromkeys(("likelihood", "sigma", "binarize"), "on tables")
         has_sigma = self.likelihood == "gaussian"
         return super().unused_options(shape) | ({} if has_sigma else {"sigma": "without likelihood=gaussian"})
 
@@ -231,7 +237,10 @@ class Variational(LikelihoodModel, LatentModel):
         flat = (prod(shape),) if self.net == "mlp" else shape
         d, codes = prod(code), prod(code) + n * prod(code[1:])
         outputs, q_head = posterior_head(self.posterior, d, self.rank, self.flow_steps, self.flow_width)
-        p_head = LikelihoodHead(self.likelihood, len(shape) > 1, sigma)
+        p_head = (
+            ColumnsHead(shape) if isinstance(shape, TableShape)
+            else LikelihoodHead(self.likelihood, len(shape) > 1, sigma)
+        )  # fmt: skip
         x_shape, mean_shape = (flat[0] + n, *flat[1:]), (shape[0] * p_head.n_outputs, *shape[1:])
         own, sizes, q = self.own_networks, (self.width, self.depth), f"what posterior={self.posterior} takes"
         f = (
@@ -284,6 +293,11 @@ class Variational(LikelihoodModel, LatentModel):
     def generate(self, z: Codes, *labels: Tensor, decoder: Decoder, **_: Any) -> Examples:
         """E[x|z]."""
         return decoder(z, *labels).mean
+
+    def draw(self, z: Codes, shape: TableShape, noise: Tensor, *labels: Tensor, **networks: Any) -> Examples:
+        """Rows x ~ p(x|z) of a table."""
+        rows: Tensor = networks["decoder"](z, *labels).draw(noise)
+        return rows
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **networks: Any) -> Codes:
         """z ~ p(z)."""

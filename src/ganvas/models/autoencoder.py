@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..distributions.likelihoods import begin_transparent
+from ..distributions.tables import Columns, ColumnsHead
 from ..model import Batch, Batches, Moves, Shape, minimize
 from ..nn import decoder, encoder
 from ..objectives.reconstruction import squared_error
 from ..rules import Rule
+from ..table_shape import TableShape
 from ._latent import Codes, Examples, LatentModel, Network, Rows
 from ._latent_diagnosis import fewer_dimensions, prior_rule, used_rule
 from ._own import EncoderDecoder, copy_own_network
@@ -34,7 +36,8 @@ class Autoencoder(EncoderDecoder, LatentModel):
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         """f and g.  Those of the user's own are taken as they are: b x *shape -> b x d and back, pixels in [0, 1]."""
         d, sizes = self.code_size(shape), (self.width, self.depth)
-        bound = [nn.Sigmoid()] if len(shape) > 1 else []  # pixels lie in [0, 1], vectors anywhere
+        bound: list[nn.Module] = [nn.Sigmoid()] if len(shape) > 1 else []  # pixels lie in [0, 1], vectors anywhere
+        bound = [ColumnsHead(shape)] if isinstance(shape, TableShape) else bound
         f = (
             copy_own_network(self, "encoder", shape, (d,), f"a code of {d} numbers") if "encoder" in self.own_networks
             else encoder(self.net, shape, d, *sizes)
@@ -47,7 +50,8 @@ class Autoencoder(EncoderDecoder, LatentModel):
 
     def step(self, batches: Batches, global_step: int, encoder: nn.Module, decoder: nn.Module) -> Moves:
         x, *_ = next(batches)
-        error = squared_error(x.flatten(1), decoder(encoder(x)).flatten(1))
+        y = decoder(encoder(x))
+        error = y.nll(x)[0] if isinstance(y, Columns) else squared_error(x.flatten(1), y.flatten(1))
         yield minimize(encoder, decoder, reconstruction=error.mean())
 
     def encode(self, x: Examples, encoder: Network, **_: Any) -> Codes:
@@ -59,8 +63,14 @@ class Autoencoder(EncoderDecoder, LatentModel):
         return self.encode(x, encoder)
 
     def generate(self, z: Codes, decoder: Network, **_: Any) -> Examples:
-        """g(z)."""
-        return decoder(z)
+        """g(z); of a table's rows the probabilities of entries."""
+        y = decoder(z)
+        return y.mean if isinstance(y, Columns) else y
+
+    def draw(self, z: Codes, shape: TableShape, noise: Tensor, *labels: Tensor, **networks: Any) -> Examples:
+        """Rows of a table from the distribution that the decoder gives."""
+        rows: Tensor = networks["decoder"](z).draw(noise)
+        return rows
 
     def monitor(self, batch: Batch, encoder: Network, **_: Any) -> dict[str, Tensor]:
         """Mean and standard deviation of each dimension of the codes."""
@@ -72,4 +82,4 @@ class Autoencoder(EncoderDecoder, LatentModel):
 
     def preview(self, batch: Batch, encoder: nn.Module, decoder: nn.Module) -> Rows:
         """Rows: examples, their reconstructions."""
-        return torch.stack([batch.x, decoder(encoder(batch.x))])
+        return torch.stack([batch.x, self.generate(encoder(batch.x), decoder)])

@@ -21,8 +21,9 @@ from ..fields import Size
 from ..model import Batch, Batches, Moves, Shape
 from ..nn import Conditional, decoder, encoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator
-from ._gan import ConfigurableGAN, clip_weights, finalize_network
+from ._gan import ConfigurableGAN, clip_weights
 from ._gan_defaults import PICTURE_DEFAULTS, picture_defaults
+from ._gan_networks import finalize_network
 from ._latent import Rows, validate_labels
 
 

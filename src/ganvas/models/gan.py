@@ -19,7 +19,8 @@ from ..fields import Fraction
 from ..model import Batches, Moves, Shape
 from ..nn import Depth, Width, decoder
 from ..nn.mlp import Activation, AnyActivation, mlp
-from ._gan import ConfigurableGAN, clip_weights, finalize_network
+from ._gan import ConfigurableGAN, clip_weights
+from ._gan_networks import finalize_network
 
 
 class GAN(ConfigurableGAN):

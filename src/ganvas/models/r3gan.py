@@ -31,8 +31,9 @@ from ..nn import Depth, decoder, encoder
 from ..nn.mlp import Activation, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
 from ._defaults import fit_schedule
-from ._gan import Adversarial, finalize_network
+from ._gan import Adversarial
 from ._gan_defaults import picture_defaults
+from ._gan_networks import finalize_network
 
 SCALE = 3.0
 """deviation of the Fourier features' frequencies, in radians a standard deviation of the data"""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..data import scaling as scalings
+from ..data import stored_scaling as scalings
 from ..errors import UserError
 from ..inference.schema import STATE_VERSION, check_networks, parse_state
 from ..io.run_folder import RunFolder

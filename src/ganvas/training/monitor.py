@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..data import Scaling
+from ..data.tables.scaling import TableScaling
 from ..diagnostics import latent_report
 from ..metrics import sliced_wasserstein
 from ..model import Batch, EncoderModel, GenerativeModel, Model, PairBatch, device_of
@@ -91,7 +92,8 @@ def ema_statistics(
     ema_distance, latest_distance = (distance_to_data(model, batch, nets) for nets in (ema_nets, latest_nets))
     if ema_distance is not None and latest_distance is not None and not latest_distance < MIN_DISTANCE:
         statistics["ema_lag"] = round(ema_distance / latest_distance, 3)
-    if batch.x.ndim == 2 and (model.has_normal_prior or not isinstance(model, EncoderModel)):
+    is_table = any(isinstance(s, TableScaling) for s in scaling)  # whose samples are entries of the examples
+    if batch.x.ndim == 2 and not is_table and (model.has_normal_prior or not isinstance(model, EncoderModel)):
         samples = generate_samples(model, batch, ema_nets)
         statistics["outside_fraction"] = round(outside_share(samples, batch.x, *scaling), 3)
     return statistics

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling
-from ..data.scaling import as_measured, numbers_as_measured, premultiply, vector_scaling
+from ..data.scaling import as_measured, premultiply, vector_scaling
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
 from ..metrics.copies import copy_threshold
@@ -191,7 +191,7 @@ class SampleEvaluator:
         start_time, n = time.monotonic(), len(self.examples.data)
         z = trained.draw_codes(n, make_generator(CPU, self.seed, "compared"))
         x, scaling = trained.decode(z, self.labels).x, trained.domain_scaling()
-        x = numbers_as_measured(x, scaling) if scaling.is_deep else x
+        x = scaling.as_measured(x)
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels, files=()), self.space)
         score = self.score(fake)
         error = score.standard_error if self.data.has_images else score.error_of_terms()

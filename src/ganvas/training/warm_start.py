@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from ..data import Data, Scaling, scaling
+from ..data import Data, Scaling
+from ..data.stored_scaling import scaling_from_state
 from ..errors import UserError
 from ..fields import format_option
 from ..inference.schema import describe_tensor, parse_model
@@ -54,7 +55,7 @@ def read_origin(init_from: Trained | str | Path, model: Model, runs_dir: Path) -
         files = RunFolder(path)
         path = files.checkpoint if files.checkpoint.exists() else files.weights
     header, tensors = read_networks(path)
-    scalings, step = scaling.scaling_from_state(tensors, header, model), header.get("step")  # takes what is theirs
+    scalings, step = scaling_from_state(tensors, header, model), header.get("step")  # takes what is theirs
     if RunFolder(path.parent).is_run and "fields" not in header:  # a checkpoint that was written before it said so
         header = run_records.read_config(path.parent)
     data_defaults = data_defaults_of(path.parent)

@@ -1,22 +1,32 @@
 """A table as a dataset: a row is an example."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
+from ...errors import UserError
+from ...model import Shape
 from ..dataset import Dataset
 from .columns import Column
+from .encoding import TableEncoding
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table(Dataset):
     """Rows of a table.
 
-    `columns` are all of its columns, in the source's order.  `x`, n x c, float64, has a number of each row for those that
-    are learnt (`learnt_columns`), as `columns.py` says; NaN where a value is missing.
+    `columns` are all of its columns, in the source's order.  `x`, n x c, float64, has a number of each row for those
+    that are learnt (`learnt_columns`), as `columns.py` says; NaN where a value is missing.  `encoding` is how models
+    see them, and `shape` the shape of a row then; without one it is (c,).
     """
 
     columns: tuple[Column, ...] = ()
+    encoding: TableEncoding | None = None
+    by_conditions: bool = False
+    """whether an epoch draws rows by conditions, as CTGAN learns, and a batch's labels are these"""
 
     def __post_init__(self) -> None:
         assert self.x.dtype == torch.float64
@@ -26,3 +36,89 @@ class Table(Dataset):
     def learnt_columns(self) -> tuple[Column, ...]:
         """The columns that `x` has."""
         return tuple(column for column in self.columns if column.is_learnt)
+
+    @property
+    def shape(self) -> Shape:
+        return super().shape if self.encoding is None else self.encoding.shape
+
+    @property
+    def kind(self) -> str:
+        return "vector"
+
+    @property
+    def encoded(self) -> Dataset:
+        """The rows as models see them, as vectors."""
+        assert self.encoding is not None
+        return Dataset(x=self.encoding.encode(self.x), name=self.name, notes=self.notes, files=self.files)
+
+    def draw_order(self, generator: torch.Generator) -> Int64[Tensor, " n"] | None:
+        """With `by_conditions` n rows by training-by-sampling: a column, each as likely; an entry of it, as likely as
+        the logarithm of its rows is large; and one of these rows.  Xu et al., arXiv:1907.00503, section 4.3.
+
+        Of row r and the place p of the entry the number is r + n p.
+        """
+        if not self.by_conditions:
+            return None
+        assert self.encoding is not None
+        shape, n = self.encoding.shape, len(self)
+        which = torch.randint(len(shape.condition_columns), (n,), generator=generator)
+        order = torch.empty(n, dtype=torch.int64)
+        for i, j in enumerate(shape.condition_columns):
+            entry, _ = self.encoding.columns[j].encode(self.x[:, j].cpu())
+            counts = entry.bincount(minlength=shape.blocks[j].entries)
+            wanted = (which == i).nonzero()[:, 0]
+            if not len(wanted):
+                continue
+            drawn = torch.multinomial(counts.double().log1p(), len(wanted), replacement=True, generator=generator)
+            by_entry = entry.argsort(stable=True)
+            first = counts.cumsum(0) - counts
+            rank = (torch.rand(len(wanted), generator=generator, dtype=torch.float64) * counts[drawn]).long()
+            order[wanted] = by_entry[first[drawn] + rank] + n * (drawn + shape.starts[j])
+        return order
+
+    def labels_of(self, index: Int64[Tensor, " b"]) -> tuple[Tensor, Tensor | None]:
+        return (index % len(self), index // len(self)) if self.by_conditions else super().labels_of(index)
+
+    def by_condition(self) -> "Table":
+        """The table whose epochs draw rows by conditions."""
+        return replace(self, by_conditions=True)
+
+    def with_own_encoding(self) -> "Table":
+        """The table with the encoding that its own rows suggest; UserError where it has no column to learn."""
+        if not self.learnt_columns:
+            kinds = ", ".join(f"{c.name} is {'an' if c.kind == 'identifier' else 'a'} {c.kind}" for c in self.columns)
+            raise UserError(
+                f"{self.name} has no column to learn ({kinds}): give more rows, or say --column NAME:category"
+            )
+        return replace(self, encoding=TableEncoding.fit(self.x, self.learnt_columns))
+
+    def with_columns(self, columns: Sequence[Column], encoding: TableEncoding) -> "Table":
+        """The table with the columns and the encoding of a model; UserError where it has others.
+
+        Categories that the model does not know are missing values to it, which a note says.
+        """
+        own, known = {c.name: c for c in self.learnt_columns}, [c for c in columns if c.is_learnt]
+        parts, notes = [], []
+        for column in known:
+            if column.name not in own:
+                has = ", ".join(own) or "none"
+                raise UserError(f'{self.name} has no column "{column.name}" that the model has learnt; it has: {has}')
+            mine = own[column.name]
+            x = self.x[:, self.learnt_columns.index(mine)]
+            if mine.is_category != column.is_category:
+                kinds = f"holds {mine.kind} values, but the model has learnt it as {column.kind}"
+                raise UserError(
+                    f'{self.name}: column "{column.name}" {kinds}: say --column {column.name}:{column.kind}'
+                )
+            if column.is_category:
+                places = {value: i for i, value in enumerate(column.categories)}
+                codes = torch.tensor([float(places.get(v, torch.nan)) for v in mine.categories], dtype=torch.float64)
+                unknown = [str(v) for v in mine.categories if v not in places]
+                if unknown:
+                    names = ", ".join(unknown[:5])
+                    notes.append(f'the model does not know these of column "{column.name}", missing to it: {names}')
+                known_codes = codes[x.nan_to_num(0).long()] if len(codes) else x
+                x = torch.where(x.isnan(), x, known_codes)
+            parts.append(x)
+        table = replace(self, x=torch.stack(parts, 1), columns=tuple(columns), encoding=encoding)
+        return table.with_notes(notes) if notes else table  # type: ignore[return-value]

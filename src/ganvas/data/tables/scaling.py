@@ -1,0 +1,65 @@
+"""How a model sees the rows of a table, as the `Scaling` of its file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from ...model import Shape
+from ..dataset import Dataset
+from ..scaling import Scaling
+from .columns import Column, column_from_json
+from .encoding import TableEncoding
+from .table import Table
+
+TENSORS = ("atoms", "knots", "ranks", "shares")
+
+
+@dataclass(frozen=True, eq=False)
+class TableScaling(Scaling):
+    """The map from a table's rows, n x c float64, to one-hot entries and positions, n x d, and its inverse."""
+
+    columns: tuple[Column, ...] = ()
+    encoding: TableEncoding = TableEncoding((), torch.zeros(0))  # noqa: RUF009  a constant
+
+    @property
+    def shape(self) -> Shape:
+        """That of a row as the model sees it."""
+        return self.encoding.shape
+
+    def holds(self, dataset: Dataset) -> bool:
+        return isinstance(dataset, Table) and dataset.columns == self.columns
+
+    def to(self, device: torch.device) -> "TableScaling":
+        return self if device.type in ("cpu", "mps") else replace(self, encoding=self.encoding.to(device))
+
+    def __call__(self, x: Shaped[Tensor, "n c"]) -> Float[Tensor, "n d"]:
+        return self.encoding.encode(x)
+
+    def inverse(self, u: Float[Tensor, "n d"]) -> Shaped[Tensor, "n c"]:
+        """The rows of the likeliest entries."""
+        return self.encoding.decode(u.cpu())
+
+    def as_measured(self, x: Shaped[Tensor, "n c"]) -> Float[Tensor, "n d"]:
+        return self.encoding.encode(x)
+
+
+def table_state(scaling: TableScaling) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file that keeps it."""
+    tensors, entries = scaling.encoding.state()
+    header = {"columns": [column.as_json() for column in scaling.columns], "entries": entries}
+    return {f"scaling/0/{name}": t.cpu() for name, t in tensors.items()}, {"table": header}
+
+
+def table_from_state(
+    tensors: dict[str, Tensor], header: dict[str, Any], pixel_range: tuple[float, float]
+) -> TableScaling | None:
+    """The scaling that a file keeps of a table, taken out of its tensors and its header; None where it has none."""
+    if (table := header.pop("table", None)) is None:
+        return None
+    columns: Sequence[Column] = [column_from_json(values) for values in table["columns"]]
+    parts = {name: tensors.pop(f"scaling/0/{name}") for name in TENSORS}
+    return TableScaling(pixel_range, columns=tuple(columns), encoding=TableEncoding.from_state(parts, table["entries"]))
