@@ -18,13 +18,13 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1580,
-    "cli": 2500,
+    "cli": 2600,
     "data": 9000,
     "diagnostics": 232,
     "distributions": 1040,
     "evaluation": 1132,
     "explore": 390,
-    "inference": 2050,
+    "inference": 2180,
     "io": 765,
     "lecture": 1760,
     "metrics": 2248,
@@ -34,7 +34,7 @@ CEILINGS = {
     "studio": 2600,
     "training": 6160,
     "web": 260,
-    "viz": 1020,
+    "viz": 1060,
 }
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from pydantic.dataclasses import dataclass as data_options
 
 from ..data import BUILTIN, DataOptions
+from ..data.tables.scaling import TableScaling
 from ..errors import UserError
 from ..fields import STRICT
 from ..inference.trained import Trained, load_trained
@@ -54,7 +55,7 @@ class OutputOptions:
     """Where examples go."""
 
     out: Path | None = None
-    """a picture (.png), an array (.npz, .npy), or a folder for single PNGs"""
+    """a picture (.png), an array (.npz, .npy), a folder for single PNGs; of a table .csv, .tsv, .parquet or .feather"""
     force: Force = False
     json: Json = False
 
@@ -80,8 +81,10 @@ def load_run(run: str) -> Trained:
 def save_examples(run: str, name: str, output: OutputOptions, generate: Callable[[Trained], Examples]) -> None:
     """Make examples with a run, write them where asked, and say where that is."""
     trained = load_run(run)
-    path = unused_path((trained.folder or Path()) / f"{name}.png") if output.out is None else output.out
+    suffix = ".csv" if isinstance(trained.domain_scaling(), TableScaling) else ".png"
+    path = unused_path((trained.folder or Path()) / f"{name}{suffix}") if output.out is None else output.out
     refuse_existing(path, output.force)
     examples = generate(trained)
+    ProgressBar().print_notes(examples.notes)
     examples.save(path)
     print_result([str(path)], {"out": str(path), "examples": len(examples)} | examples.metadata, output.json)

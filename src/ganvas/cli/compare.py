@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..data.options import split_names
 from ..evaluation import compare as comparison
+from ..inference.sampling import sample_examples
 from ..io.atomic import refuse_existing
 from ..io.text import escape_text, format_duration, format_number
 from ..metrics import NUMBERS
@@ -87,7 +88,7 @@ def build_page(path: Path, result: dict[str, Any], entries: list[comparison.Comp
     """Write the page: the table with drawings of the intervals, and samples of each run."""
     runs = []
     for entry, run in zip(entries, result["runs"], strict=True):
-        samples = entry.trained.sample(36, seed=result["seed"], fitted_prior=entry.prior)
+        samples = sample_examples(entry.trained, 36, seed=result["seed"], fitted_prior=entry.prior)
         duration = "time unknown" if run["seconds"] is None else format_duration(run["seconds"])
         text = f"{run['parameters']:,} parameters, {duration}"
         runs.append({"name": entry.name, "text": text, "samples": replace(samples, columns=6).render()})

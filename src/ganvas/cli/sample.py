@@ -1,15 +1,17 @@
 """What to do with a trained model: `sample`, `reconstruct`, `translate`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from cyclopts import Parameter
 
 from ..data import DataOptions
-from ..errors import check_positive
+from ..errors import UserError, check_positive
 from ..inference.loading import load_preprocessed
+from ..inference.sampling import sample_examples
 from ..inference.trained import Trained
 from ..io.atomic import refuse_existing
 from ..training.progress import ProgressBar
@@ -30,6 +32,9 @@ from .common import (
 )
 
 TO_HELP = "domain to translate to: A was given first in training, B second"
+WHERE_HELP = "value that all rows of a table have, COLUMN=VALUE; may be given for several columns"
+LIKE_HELP = "file of rows to complete: a table with some of the columns, and empty cells"
+BALANCE_HELP = "column of a table of which each value comes equally often"
 MAX_CLASS_ROWS = 40
 
 
@@ -42,12 +47,38 @@ def sample(
     fitted_prior: Annotated[str | None, Parameter(help=PRIOR_HELP)] = None,
     label: Annotated[str | None, Parameter(help="class to draw, by name or number, for a conditional model")] = None,
     per_class: Annotated[int | None, Parameter(help="samples of every class, one row each, in place of -n")] = None,
+    where: Annotated[list[str] | None, Parameter(help=WHERE_HELP)] = None,
+    like: Annotated[Path | None, Parameter(help=LIKE_HELP)] = None,
+    balance: Annotated[str | None, Parameter(help=BALANCE_HELP)] = None,
     output: Output = OutputOptions(),
 ) -> None:
     """Generate new examples with a trained model, from N(0, I) or from a fitted prior."""
+    asked = {"where": parse_where(where or []), "like": read_rows(like), "balance": balance}
     save_examples(run, "samples", output, lambda trained: first_rows(
-        trained.sample(n, seed=seed, fitted_prior=fitted_prior, label=label, per_class=per_class), label, output.out,
+        sample_examples(trained, n, seed, fitted_prior, label, per_class, **asked), label, output.out,
     ))  # fmt: skip
+
+
+def parse_where(texts: Sequence[str]) -> dict[str, str]:
+    """Values by column from "name=value" each; UserError for what is none, and for a column that is named twice."""
+    values = dict[str, str]()
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UserError(f"--where {text!r} is not COLUMN=VALUE: write e.g. --where 'income=>50K'")
+        if name.strip() in values:
+            raise UserError(f'--where gives column "{name.strip()}" two values: give one')
+        values[name.strip()] = value.strip().strip('"')
+    return values
+
+
+def read_rows(path: Path | None) -> Any:
+    """The data frame in a file of rows to complete, if one is given."""
+    if path is None:
+        return None
+    from ..data.tables.read import read_frame
+
+    return read_frame(path)
 
 
 def first_rows(examples: Examples, label: str | None, out: Path | None) -> Examples:

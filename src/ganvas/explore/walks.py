@@ -13,6 +13,7 @@ from ..data import DataOptions, Dataset, Source
 from ..data.memory import check_examples_fit
 from ..errors import UserError, check_positive
 from ..inference.loading import load_preprocessed
+from ..inference.sampling import sample_examples
 from ..inference.trained import NO_NOISE, Trained
 from ..model import EncoderModel, GenerativeModel
 from ..randomness import make_generator
@@ -62,7 +63,7 @@ def interpolate(
         labels = labels if labels is None else labels.repeat(2)
         background = None
         if len(trained.shape) == 1:
-            background = trained.sample(BACKGROUND_SIZE, seed=seed, label=label, fitted_prior=fitted_prior).x
+            background = sample_examples(trained, BACKGROUND_SIZE, seed=seed, label=label, fitted_prior=fitted_prior).x
     else:
         trained.require(EncoderModel, "has no encoder: interpolate without data")
         if label is not None:

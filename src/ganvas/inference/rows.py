@@ -1,23 +1,52 @@
-"""Rows of a table from a trained model."""
+"""Rows of a table from a trained model, also rows of which some values are given.
 
-from typing import TYPE_CHECKING, Any
+Given some values c of a row, its code z has the density p(z|c), in proportion to p(z) p(c|z).  So many codes are drawn
+from p(z), and of these the answer's codes by the weights w = p(c|z), which the decoder gives exactly since columns are
+independent given z (sampling importance resampling, Rubin 1987).  All other values are drawn given these codes.  The
+effective sample size, (sum w)^2 / sum w^2, says how many codes share the weight: where it is small rows resemble each
+other more than they should.  Nothing is rejected, so no condition takes longer than another.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from ..data.tables.columns import Column
+from ..data.tables.scaling import TableScaling
+from ..distributions.tables import Columns
+from ..errors import UserError, did_you_mean
+from ..model import GenerativeModel
 from ..models._latent import LatentModel
+from ..models.ctgan import CTGAN
 from ..randomness import draw_rows, make_generator
 from ..table_shape import TableShape
+from ..viz.images import Examples
 
 if TYPE_CHECKING:
     from .trained import Trained
+
+POOL_SIZE, CODES_PER_ROW = 20_000, 4
+"""codes from which the answer's are drawn, at least; and for each row"""
+MIN_EFFECTIVE_SHARE = 0.1
+"""effective sample size, as a share of the rows, below which it is worth a note"""
+CPU = torch.device("cpu")
+
+
+class Given(NamedTuple):
+    """Values of rows that are given, of the columns that are learnt: numbers n x c, and which of them are."""
+
+    x: Float64[Tensor, "n c"]
+    is_given: Bool[Tensor, "n c"]
 
 
 def draw_noise(shape: Any, n: int, seed: int) -> Tensor | None:
     """Uniform numbers by which n rows of a table are drawn, given their codes; None for examples of another shape."""
     if not isinstance(shape, TableShape):
         return None
-    random, size = make_generator(torch.device("cpu"), seed, "rows"), shape.noise_size
+    random, size = make_generator(CPU, seed, "rows"), shape.noise_size
     return draw_rows(n, lambda m: (torch.rand(m, size, generator=random),))[0]
 
 
@@ -27,3 +56,184 @@ def draw_rows_of(trained: "Trained", z: Tensor, noise: Tensor, *labels: Tensor) 
     assert isinstance(model, LatentModel)
     assert isinstance(shape, TableShape)
     return trained.domain_scaling().inverse(model.draw(z, shape, noise, *labels, **trained.nets))
+
+
+def table_scaling(trained: "Trained", option: str) -> TableScaling:
+    """How the model sees rows; UserError where it learnt no table, for which this option is."""
+    scaling = trained.domain_scaling()
+    if not isinstance(scaling, TableScaling):
+        raise UserError(f"{option} is for models of tables, and this one learnt none: leave it out")
+    return scaling
+
+
+def find_column(columns: Sequence[Column], name: str) -> int:
+    """The place of a column among those that are learnt; UserError for another."""
+    names = [column.name for column in columns]
+    if name not in names:
+        raise UserError(f'the model has no column "{name}".{did_you_mean(name, names)} It has: {", ".join(names)}')
+    return names.index(name)
+
+
+def given_values(trained: "Trained", where: Mapping[str, Any]) -> Given:
+    """What `where` asks of a row: 1 x c; UserError for a column or a value that the model does not know."""
+    columns = table_scaling(trained, "where").learnt_columns
+    x = torch.full((1, len(columns)), torch.nan, dtype=torch.float64)
+    is_given = torch.zeros(1, len(columns), dtype=torch.bool)
+    for name, value in where.items():
+        j = find_column(columns, name)
+        x[0, j], is_given[0, j] = parse_value(columns[j], value), True
+    return Given(x, is_given)
+
+
+def parse_value(column: Column, value: Any) -> float:
+    """The number of a value of a column; UserError where it has none.  A missing value is None or ""."""
+    import pandas as pd
+
+    from ..data.tables.frame import to_numbers
+
+    if value is None or value == "":
+        return float("nan")
+    if column.is_category:
+        names = [str(category) for category in column.categories]
+        if str(value) not in names:
+            hint = did_you_mean(str(value), names)
+            raise UserError(f'column "{column.name}" has no value "{value}".{hint} It has: {", ".join(names[:20])}')
+        return float(names.index(str(value)))
+    numbers, _ = to_numbers(pd.DataFrame({column.name: [value]}), [column])
+    return float(numbers[0, 0])
+
+
+def draw_given(
+    trained: "Trained", given: Given, seed: int, fitted_prior: str | None
+) -> tuple[Float64[Tensor, "n c"], Float[Tensor, " n"]]:
+    """Rows with the values that are given, and the effective sample size of each row's codes."""
+    z, sizes = draw_codes_given(trained, given, seed, fitted_prior)
+    noise = draw_noise(trained.shape, len(z), seed)
+    assert noise is not None
+    x = trained.generate(z, None, noise).x
+    return torch.where(given.is_given, given.x, x), sizes
+
+
+def draw_codes_given(
+    trained: "Trained", given: Given, seed: int, fitted_prior: str | None
+) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
+    """A code for each row, drawn given its values, and the effective sample size of the weights that it is drawn by."""
+    n = len(given.x)
+    random = make_generator(CPU, seed, "given")
+    pool = trained.draw_codes(max(POOL_SIZE, CODES_PER_ROW * n), random, fitted_prior)
+    keyed = torch.cat([given.x.nan_to_num(torch.inf), given.is_given.double()], 1)
+    different, row_of = keyed.unique(dim=0, return_inverse=True)
+    z, sizes = pool.new_empty(n, pool.shape[1]), pool.new_empty(n)
+    known = dict[int | None, tuple[Tensor, Tensor]]()
+    for i in range(len(different)):
+        rows = (row_of == i).nonzero()[:, 0]
+        one = Given(given.x[rows[:1]], given.is_given[rows[:1]])
+        place = rarest_condition(trained, one)
+        if place not in known:
+            codes = pool if place is None else torch.cat([pool[:, :-1], torch.full((len(pool), 1), float(place))], 1)
+            known[place] = codes, outputs(trained, codes)
+        codes, log_p = known[place]
+        weights = log_weights(trained, log_p, one).double().softmax(0)
+        sizes[rows] = float(1 / weights.square().sum())
+        z[rows] = codes[torch.multinomial(weights, len(rows), replacement=True, generator=random)]
+    return z, sizes
+
+
+def outputs(trained: "Trained", z: Float[Tensor, "n d"]) -> Float[Tensor, "n outputs"]:
+    """What the decoder says of rows with these codes, before entries are drawn: log probabilities, and positions."""
+    shape: TableShape = trained.shape
+    model = trained.require(GenerativeModel, "has no decoder")
+
+    def of_part(part: Tensor) -> Tensor:
+        log_p: Tensor
+        y = trained.nets["decoder"](part) if "decoder" in trained.nets else None
+        if isinstance(y, Columns):
+            log_p = shape.log_probabilities(y.y)
+            log_p[:, shape.positions] = y.location
+            return log_p
+        p: Tensor = model.generate(part, **trained.nets)
+        log_p = p.clamp_min(1e-12).log()
+        log_p[:, shape.positions] = p[:, shape.positions]
+        return log_p
+
+    return trained.map_chunks(of_part, z)
+
+
+def log_weights(trained: "Trained", log_p: Float[Tensor, "n d"], given: Given) -> Float[Tensor, " n"]:
+    """log p(c|z) of the values c of one row for each of n codes, up to a constant: entries, and not where in them."""
+    scaling, shape = table_scaling(trained, "where"), trained.shape
+    total = log_p.new_zeros(len(log_p))
+    for j in given.is_given[0].nonzero()[:, 0].tolist():
+        entry, _ = scaling.encoding.columns[j].encode(given.x[:, j])
+        total += log_p[:, shape.starts[j] + int(entry[0])]
+    return total
+
+
+def rarest_condition(trained: "Trained", given: Given) -> int | None:
+    """The place of the rarest of the given entries that CTGAN can be asked for; None of other models."""
+    if not isinstance(trained.model, CTGAN):
+        return None
+    scaling, shape = table_scaling(trained, "where"), trained.shape
+    columns = [j for j in given.is_given[0].nonzero()[:, 0].tolist() if j in shape.condition_columns]
+    places = [int(scaling.encoding.columns[j].encode(given.x[:, j])[0][0]) + shape.starts[j] for j in columns]
+    return min(places, key=lambda place: float(shape.shares[place]), default=None)
+
+
+def balanced_values(trained: "Trained", name: str, n: int) -> Given:
+    """n rows of which as many have each value of a category, in turn."""
+    columns = table_scaling(trained, "balance").learnt_columns
+    j = find_column(columns, name)
+    if not columns[j].is_category:
+        raise UserError(f'balance={name}: "{name}" is {columns[j].kind}, and balance is for categories')
+    x = torch.full((n, len(columns)), torch.nan, dtype=torch.float64)
+    x[:, j] = torch.arange(n) % len(columns[j].categories)
+    is_given = torch.zeros(n, len(columns), dtype=torch.bool)
+    is_given[:, j] = True
+    return Given(x, is_given)
+
+
+def like_values(trained: "Trained", frame: Any) -> Given:
+    """The values of a data frame's rows, of which cells without a value are to be completed: n x c."""
+    from ..data.tables.frame import to_numbers
+
+    columns = table_scaling(trained, "like").learnt_columns
+    places = [find_column(columns, str(name)) for name in frame.columns]
+    numbers, _ = to_numbers(frame, [columns[j] for j in places])
+    x = torch.full((len(frame), len(columns)), torch.nan, dtype=torch.float64)
+    x[:, places] = torch.as_tensor(numbers, dtype=torch.float64)
+    return Given(x, ~x.isnan())
+
+
+def sample_rows(
+    trained: "Trained", n: int | None, *, seed: int = 0, fitted_prior: str | None = None,
+    where: Mapping[str, Any] | None = None, like: Any = None, balance: str | None = None,
+) -> Examples:  # fmt: skip
+    """n rows, all with the values that `where` gives, or that the rows of a data frame `like` have, or balanced."""
+    table_scaling(trained, "where" if where else "like" if like is not None else "balance")
+    given = given_values(trained, where or {})
+    if like is not None:
+        if balance or n is not None:
+            raise UserError(f"like completes {len(like)} rows, each once: leave out {'balance' if balance else 'n'}")
+        given = merge(given, like_values(trained, like))
+    else:
+        n = 64 if n is None else n
+        given = Given(given.x.expand(n, -1), given.is_given.expand(n, -1))
+        given = merge(given, balanced_values(trained, balance, n)) if balance else given
+    x, sizes = draw_given(trained, given, seed, fitted_prior)
+    metadata = {"effective_sample_size": float(sizes.min())}
+    return Examples(x, scaling=trained.domain_scaling(), metadata=metadata, notes=tuple(effective_size_notes(sizes)))
+
+
+def merge(a: Given, b: Given) -> Given:
+    """What both give, the first where both do; one row goes with any number."""
+    is_given = a.is_given | b.is_given
+    return Given(torch.where(a.is_given, a.x, b.x), is_given)
+
+
+def effective_size_notes(sizes: Float[Tensor, " n"]) -> list[str]:
+    """What the effective sample sizes mean, in words."""
+    low, n = float(sizes.min()), len(sizes)
+    high = f" to {float(sizes.max()):,.0f}" if low < sizes.max() else ""
+    text = f"effective sample size of the codes: {low:,.0f}{high}"
+    few = low < min(n, POOL_SIZE) * MIN_EFFECTIVE_SHARE
+    return [text + (": few, so rows with these values resemble each other more than they should" if few else "")]

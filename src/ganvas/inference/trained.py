@@ -1,6 +1,6 @@
 """A trained model in one safetensors file: the weights, and in its header everything needed to use them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -17,6 +17,7 @@ from ..data.memory import check_examples_fit
 from ..data.quantization import read_range
 from ..data.scaling import premultiply, unpremultiply
 from ..data.stored_scaling import scaling_from_state, scaling_state
+from ..data.tables.scaling import TableScaling
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..distributions.priors import BEST, PRIOR_TYPES, STANDARD
@@ -33,7 +34,8 @@ from ..viz.images import Examples
 from .labels import class_labels
 from .loading import check_domain, check_whole, load_preprocessed, restore_kind, with_stored_crop
 from .networks import keeps_discriminator, load_networks
-from .rows import draw_noise, draw_rows_of
+from .rows import draw_rows_of
+from .sampling import sample_examples
 from .schema import DEEP_FORMAT_VERSION, FORMAT_VERSION, check_config, parse_weights
 from .scores import load_all, resolve_score, score_dataset
 from .tiling import translate_images
@@ -82,35 +84,22 @@ class Trained:
 
     def sample(
         self, n: int | None = None, *, seed: int = 0, fitted_prior: str | None = None, label: str | int | None = None,
-        per_class: int | None = None,
-    ) -> Examples:  # fmt: skip
-        """n new examples (64), decoded from noise; the same for the same seed on every device, the first n of more.
+        per_class: int | None = None, where: Mapping[str, Any] | None = None, like: Any = None,
+        balance: str | None = None,
+    ) -> Any:  # fmt: skip
+        """n new examples (64), decoded from noise, as `Examples`, or of a table as a pandas DataFrame.
 
-        Codes are drawn from `fitted_prior`: "standard" is the model's own, such as N(0, I); "gaussian", "mixture" and
-        "flow" are those fitted to its codes, by its run or by `fit_prior`, and "best" is the one that makes held-out
-        codes likeliest.  None is "best" where any was fitted, else "standard".  A conditional model takes a `label`, a
-        class's name or number; without one it goes through the classes in turn.  `per_class` makes so many of every
-        class, a row a class, in place of n.
+        The same for the same seed on every device, the first n of more.  Codes are drawn from `fitted_prior`:
+        "standard" is the model's own, such as N(0, I); "gaussian", "mixture" and "flow" are those fitted to its codes,
+        by its run or by `fit_prior`, and "best" is the one that makes held-out codes likeliest.  None is "best" where
+        any was fitted, else "standard".  A conditional model takes a `label`, a class's name or number; without one it
+        goes through the classes in turn.  `per_class` makes so many of every class, a row a class, in place of n.
+        Of a table's rows `where` gives values that all have, e.g. {"sex": "Female"}, `like` (a data frame) those of
+        each, whose other values are drawn, and `balance` names a column of which each value comes equally often.
         """
-        classes = tuple(self.metadata.get("classes", ()))
-        if per_class is None:
-            codes = self.sample_codes(64 if n is None else n, seed, fitted_prior)
-            labels = self.class_labels(len(codes), label)
-            examples = self.generate(codes, labels, draw_noise(self.shape, len(codes), seed))
-            return examples if labels is None else replace(examples, labels=labels, classes=classes)
-        if n is not None or label is not None:
-            raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
-        if not self.model.is_conditional:
-            name = model_name(self.model)
-            raise UserError(f"per_class={per_class}: this {name} was trained without labels: ask for n examples")
-        present = self.present_classes
-        check_examples_fit(per_class * len(present), self.shape, f"per_class={per_class}")
-        labels = torch.tensor(present).repeat_interleave(per_class)
-        codes = self.sample_codes(len(labels), seed, fitted_prior)  # reordered, so that a row begins like a longer one
-        codes = codes.unflatten(0, (per_class, len(present))).transpose(0, 1).flatten(0, 1)
-        examples, rows = self.generate(codes, labels), tuple(classes[i] for i in present)
-        columns = per_class if examples.x.ndim > 2 else examples.columns
-        return replace(examples, labels=labels, classes=classes, row_labels=rows, columns=columns)
+        asked = {"where": where, "like": like, "balance": balance}
+        examples = sample_examples(self, n, seed, fitted_prior, label, per_class, **asked)
+        return examples.frame() if isinstance(examples.scaling, TableScaling) else examples
 
     def sample_codes(self, n: int, seed: int, fitted_prior: str | None) -> Tensor:
         """n latent codes from the prior of this kind."""

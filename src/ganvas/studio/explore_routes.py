@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ..errors import UserError
 from ..evaluation.anomalies import score_examples
+from ..inference.sampling import sample_examples
 from ..io.run_folder import RunFolder
 from ..viz.images import ANIMATION_SUFFIXES, Examples, encode_picture
 from ..viz.plots import histograms
@@ -101,7 +102,7 @@ def samples(request: Request, name: str, seed: Seed = 0, n: Few = 36, label: str
     """New examples."""
     explorer = explorer_of(request, name)
     with explorer.lock:
-        return picture(replace(explorer.trained.sample(n, seed=seed, label=label or None), labels=None))
+        return picture(replace(sample_examples(explorer.trained, n, seed=seed, label=label or None), labels=None))
 
 
 @router.get("/explore/{name}/map.png")
@@ -161,7 +162,7 @@ def marginals(request: Request, name: str, seed: Seed = 0) -> Response:
     """How the values of each column spread: of samples, and of the data where they are known."""
     explorer = explorer_of(request, name)
     with explorer.lock:
-        x = explorer.trained.sample(2000, seed=seed).x
+        x = sample_examples(explorer.trained, 2000, seed=seed).x
     if x.ndim != 2:
         raise UserError("only vectors have columns: this run's examples are pictures")
     d = min(x.shape[1], MAX_COLUMNS)

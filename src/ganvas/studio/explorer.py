@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..explore import lerp, measure_usage, slerp
 from ..explore.dimensions import LatentUsage, load_examples
 from ..inference.loading import load_preprocessed
+from ..inference.sampling import sample_examples
 from ..inference.trained import Trained, load_trained
 from ..io.run_folder import RunFolder
 from ..metrics.neighbours import distance_chunks
@@ -136,7 +137,7 @@ class Explorer:
     def nearest(self, n: int, seed: int, k: int) -> Examples:
         """n samples, a row each, and the k training examples nearest to each, by the mean square of differences."""
         data = self.known_data().sample(MAX_NEIGHBOURS_DATA, 0, "nearest")
-        samples = self.trained.sample(n, seed=seed)
+        samples = sample_examples(self.trained, n, seed=seed)
         parts = [d for _, d in distance_chunks(samples.x.flatten(1).double(), data.x.flatten(1).double())]
         index = torch.cat(parts).topk(min(k, len(data)), largest=False).indices
         x = torch.cat([samples.x[:, None], data.x[index]], 1).flatten(0, 1)

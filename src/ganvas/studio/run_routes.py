@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
 from ..errors import UserError, first_line
+from ..inference.sampling import sample_examples
 from ..io.run_folder import FILES, LAST_WEIGHTS_FILE, REPORT_FILE, WEIGHTS_FILE, RunFolder
 from ..io.text import replace_non_finite
 from ..training.run_files import check_files, describe_files
@@ -159,7 +160,7 @@ def show_samples(request: Request, name: str, seed: Seed = 0, n: Few = 36) -> Re
     """Samples of the latent codes of a seed."""
     explorer = open_explorer(folder_of(request, name))
     with explorer.lock:
-        return picture(explorer.trained.sample(n, seed=seed))
+        return picture(sample_examples(explorer.trained, n, seed=seed))
 
 
 @router.post("/runs/{name}/stop")

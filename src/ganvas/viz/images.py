@@ -20,6 +20,8 @@ from torch.nn.functional import pad
 
 from ..data import Scaling
 from ..data.images import lift_pixel_limit
+from ..data.tables.scaling import TableScaling
+from ..data.tables.write import TABLE_WRITERS, write_frame
 from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..io.parallel import in_parallel
@@ -74,7 +76,10 @@ class Examples:
     metadata: dict[str, Any] = field(default_factory=dict)
     """numbers that belong to the picture"""
     scaling: Scaling = Scaling()  # noqa: RUF009  a constant
-    """of deep images: the type of their numbers in files, and which of them a picture shows black and white"""
+    """of deep images: the type of their numbers in files, and which of them a picture shows black and white; of a
+    table's rows what their numbers mean"""
+    notes: tuple[str, ...] = ()
+    """what a reader should know of them"""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -84,6 +89,15 @@ class Examples:
         n, *shape = self.x.shape
         kind, text = kind_of(tuple(shape)), f", {len(self.classes)} classes" if self.classes else ""
         return f"Examples({n} {kind}{'' if n == 1 else 's'} of {'x'.join(map(str, shape))}{text})"
+
+    def frame(self) -> Any:
+        """The rows of a table as a pandas DataFrame, with the columns, types and formats of its source."""
+        assert isinstance(self.scaling, TableScaling)
+        from ..data.tables.frame import to_frame
+
+        frame = to_frame(self.scaling.columns, self.x.numpy())
+        frame.attrs |= self.metadata
+        return frame
 
     def numpy(self) -> np.ndarray:
         """Images as n x h x w x c bytes, deep ones as numbers of their source's type; all others as they are."""
@@ -131,6 +145,8 @@ class Examples:
             y = self.labels if self.classes else None
             labels = {} if y is None else {"y": y.cpu().numpy(), "classes": np.array(self.classes)}
             np.savez_compressed(content, x=self.numpy(), **labels)  # type: ignore[arg-type]
+        elif suffix in TABLE_WRITERS and isinstance(self.scaling, TableScaling):
+            write_frame(self.frame(), content, suffix)
         elif self.is_walk and suffix in VIDEO_SUFFIXES:
             webp, gif = (str(path.with_suffix(other)) for other in (".webp", ".gif"))
             advice = f"write {webp} or {gif}; {shlex.join(['ffmpeg', '-i', gif, str(path)])} then makes a video"

@@ -30,6 +30,11 @@ class TableScaling(Scaling):
         """That of a row as the model sees it."""
         return self.encoding.shape
 
+    @property
+    def learnt_columns(self) -> tuple[Column, ...]:
+        """The columns that rows have numbers of."""
+        return tuple(column for column in self.columns if column.is_learnt)
+
     def holds(self, dataset: Dataset) -> bool:
         return isinstance(dataset, Table) and dataset.columns == self.columns
 
