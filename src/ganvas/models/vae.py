@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..data import Data, Dataset
+from ..data.tables.table import Table
 from ..distributions.likelihoods import Likelihood, align
 from ..errors import UserError
 from ..fields import Positive, Size, Steps, Weight
@@ -38,6 +39,10 @@ IMAGE_DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 """for images: the variance that the errors have (arXiv:2006.13202), so that the KL counts little and samples are sharp,
 which they are with the prior that a run then fits to its codes"""
+TABLE_DEFAULTS: dict[str, Any] = {
+    "beta": 0.3, "lr": 2e-3, "batch_size": 500, "steps": 3000, "lr_decay": 0.5,
+}  # fmt: skip
+"""for tables: a small beta lets codes tell rows apart, and the prior that a run fits to codes makes up for it"""
 OTHER_AIMS = {"net", "likelihood", "binarize", "prior", "conditional", "geco"}
 """options of which one that is given leaves the defaults: another network, another p(x|z), or no prior fitted"""
 
@@ -51,7 +56,7 @@ class VAE(Variational):
         "sigma": {"likelihood", "geco"}, "beta": {"geco"}, "warmup": {"geco"}, "warmup_cycle": {"geco"},
         "capacity": {"free_bits", "geco"}, "free_bits": {"capacity", "geco"}, "geco": {"capacity", "free_bits"},
     }  # fmt: skip
-    chosen_options: ClassVar[Set[str]] = IMAGE_DEFAULTS.keys()
+    chosen_options: ClassVar[Set[str]] = IMAGE_DEFAULTS.keys() | TABLE_DEFAULTS.keys()
 
     beta: Weight | None = None
     """weight of the KL term, lambda in some texts; 1 unless given"""
@@ -72,6 +77,8 @@ class VAE(Variational):
         most = max_prior_dimensions(len(data))
         latent = self.latent if "latent" in given else min(IMAGE_DEFAULTS["latent"], most)
         is_other = given & OTHER_AIMS - ({"net"} if self.net == "auto" else set())
+        if isinstance(data, Table):
+            return self.table_defaults(data, given)
         if data.in_memory.datasets[0].kind == "signal" and not is_other:
             return {"sigma": IMAGE_DEFAULTS["sigma"]}
         if not data.has_images or is_other or not 2 <= latent <= most:  # a run fits no prior to longer codes
@@ -79,8 +86,16 @@ class VAE(Variational):
         values = IMAGE_DEFAULTS | {"latent": latent}
         return fit_schedule({k: v for k, v in values.items() if k != "augment" or len(data) < FEW_EXAMPLES}, given)
 
+    def table_defaults(self, data: Table, given: Set[str]) -> dict[str, Any]:
+        """Values for a table, for options that are not given."""
+        values = TABLE_DEFAULTS | {"batch_size": min(TABLE_DEFAULTS["batch_size"], max(1, len(data) // 4))}
+        is_other = given & {"prior", "conditional", "warmup", "free_bits", "capacity"}
+        return fit_schedule({k: v for k, v in values.items() if not (k == "beta" and is_other)}, given)
+
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)
+        if self.geco is not None and isinstance(data, Table):
+            raise UserError(f"geco holds an error of numbers, and {data.name} has categories: give beta instead")
         rules = {"free_bits": self.free_bits > 0, "capacity": self.capacity is not None, "geco": self.geco is not None}
         active_rules = [name for name, is_active in rules.items() if is_active]
         if len(active_rules) > 1:

@@ -28,6 +28,7 @@ from ..io.parallel import in_parallel
 from ..io.text import escape_text
 from ..model import kind_of
 from .plots import TEXT_COLOUR, line_grid, plot_paths, scatter, scatter_by_class
+from .tables import render_rows
 
 Labels = tuple[str, ...]
 GAP, TEXT_SIZE, MARGIN = 2, 12, 6
@@ -114,6 +115,8 @@ class Examples:
 
     def render(self) -> Image.Image:
         """A grid of the images, signals or volumes, or a plot of the vectors' first two dimensions."""
+        if isinstance(self.scaling, TableScaling):
+            return render_rows(self.frame(), self.title)
         if self.x.ndim > 2:
             columns = grid_columns(x := self.visible, self.columns)
             return add_captions(grid(x, columns), self.title, self.row_labels, self.column_labels, columns)
@@ -239,6 +242,8 @@ def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
     if scaling.is_deep:
         low, high = scaling.pixel_range
         return Examples(to_visible((flat - low) / (high - low)), rows.shape[1]).render()
+    if isinstance(scaling, TableScaling):  # the last are samples
+        return Examples(scaling.inverse(rows[-1]), scaling=scaling, title="samples").render()
     x = scaling.inverse(rows.flatten(0, 1)).cpu()
     return scatter(list(x.split(rows.shape[1]))) if x.ndim == 2 else Examples(x, rows.shape[1]).render()
 
