@@ -1,0 +1,176 @@
+"""What holds in every row of a table, and in every row that is sampled.
+
+    end >= start      also >, <= and <, between two columns of numbers or dates
+    age >= 18         a column and a number
+    net + tax = total a sum or a difference of columns that another one equals
+    unique name, day  no two rows have the same values in these columns
+
+The first is kept by what is learnt: in place of `end` the gap between the two, which is never below 0.  The third too:
+`total` is computed, and not learnt.  A bound holds since samples are within what the column has.  What cannot be kept so
+(a strict inequality, values that are missing in one of two columns, unique rows) is checked, and rows that break it are
+drawn anew, for a number of rounds, which a note says.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from ...errors import UserError, did_you_mean
+from .columns import Column
+
+Operator = Literal[">=", ">", "=", "unique"]
+PATTERN = re.compile(r"^\s*(?P<left>.+?)\s*(?P<operator>>=|<=|>|<|=)\s*(?P<right>.+?)\s*$")
+SYNTAX = "write e.g. 'end >= start', 'age >= 18', 'net + tax = total' or 'unique name, day'"
+TOLERANCE = 1e-6
+"""share of a sum by which rounding may change it"""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A sum of columns with signs, and of numbers, compared with 0; or columns whose values are unique together.
+
+    `places` index the columns that are learnt; of a sum that equals a column this one is the last.
+    """
+
+    text: str
+    operator: Operator
+    places: tuple[int, ...]
+    signs: tuple[int, ...] = ()
+    number: float = 0.0
+
+    def value(self, x: Float64[Tensor, "n c"]) -> Float64[Tensor, " n"]:
+        """What is compared with 0."""
+        signs = torch.tensor(self.signs, dtype=x.dtype, device=x.device)
+        return (x[:, list(self.places)] * signs).sum(1) + self.number
+
+    def holds(self, x: Float64[Tensor, "n c"]) -> Bool[Tensor, " n"]:
+        """Whether it does, row by row; where a value is missing it does.  Of doubles the first is unique."""
+        if self.operator == "unique":
+            rows = x[:, list(self.places)]
+            _, group = rows.nan_to_num(torch.inf).unique(dim=0, return_inverse=True)
+            first = torch.full((int(group.max()) + 1,), len(x)).scatter_reduce(0, group, torch.arange(len(x)), "amin")
+            return (first[group] == torch.arange(len(x))) | rows.isnan().any(1)
+        value = self.value(x)
+        size = x[:, list(self.places)].abs().sum(1) * TOLERANCE
+        ok = {">=": value >= -size, ">": value > 0, "=": value.abs() <= size}[self.operator]
+        return ok | value.isnan()
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """All that hold of a table."""
+
+    items: tuple[Constraint, ...] = ()
+    kept: tuple[int, ...] = ()
+    """which of them what is learnt keeps: an inequality by its gap, a sum by the column that is computed"""
+
+    def __bool__(self) -> bool:
+        return bool(self.items)
+
+    @cached_property
+    def checked(self) -> tuple[Constraint, ...]:
+        """Those that are checked in samples."""
+        return tuple(c for i, c in enumerate(self.items) if i not in self.kept)
+
+    def learnt(self, x: Float64[Tensor, "n c"]) -> Float64[Tensor, "n c"]:
+        """The numbers that are learnt in place of those of rows."""
+        y = x.clone() if self.kept else x
+        for i in self.kept:
+            constraint = self.items[i]
+            y[:, constraint.places[-1]] = 0.0 if constraint.operator == "=" else constraint.value(x)
+        return y
+
+    def restore(self, y: Float64[Tensor, "n c"]) -> Float64[Tensor, "n c"]:
+        """The inverse of `learnt`."""
+        x = y.clone() if self.kept else y
+        for i in self.kept:
+            c = self.items[i]
+            last, sign = c.places[-1], c.signs[-1]
+            x[:, last] = 0.0
+            rest = c.value(x)
+            gap = 0.0 if c.operator == "=" else y[:, last]
+            x[:, last] = (gap - rest) * sign  # the sum of all is the gap
+        return x
+
+    def check_data(self, x: Float64[Tensor, "n c"], name: str) -> None:
+        """UserError where rows break one."""
+        for constraint in self.items:
+            broken = (~constraint.holds(x)).nonzero()[:, 0]
+            if len(broken):
+                rows = ", ".join(str(int(i) + 1) for i in broken[:5])
+                what = f'{len(broken):,} of {len(x):,} rows of {name} break "{constraint.text}", among them row {rows}'
+                raise UserError(f"{what}: mend or leave out these rows, or the constraint")
+
+
+def parse_constraints(
+    texts: Sequence[str], columns: Sequence[Column], x: Float64[Tensor, "n c"], name: str
+) -> Constraints:
+    """The constraints that these texts say of a table; UserError where they cannot be read, or its rows break one."""
+    items = tuple(parse_constraint(text, columns) for text in texts)
+    kept, used = [], set[int]()
+    for i, c in enumerate(items):
+        same_missing = c.operator in (">=", "=") and len(c.places) > 1 and bool(
+            (x[:, list(c.places)].isnan().any(1) == x[:, list(c.places)].isnan().all(1)).all()
+        )  # fmt: skip
+        if same_missing and not used & set(c.places):
+            kept.append(i)
+            used |= set(c.places)
+    constraints = Constraints(items, tuple(kept))
+    constraints.check_data(x, name)
+    return constraints
+
+
+def parse_constraint(text: str, columns: Sequence[Column]) -> Constraint:
+    """The constraint that a text says; UserError, with what to write, where it says none."""
+    names = {column.name: i for i, column in enumerate(columns)}
+    if text.strip().startswith("unique "):
+        parts = [part.strip() for part in text.strip().removeprefix("unique ").split(",")]
+        return Constraint(text, "unique", tuple(find(part, names, text) for part in parts))
+    match = PATTERN.match(text)
+    if match is None:
+        raise UserError(f"the constraint {text!r} cannot be read: {SYNTAX}")
+    operator, left, right = match["operator"], match["left"], match["right"]
+    if operator in ("<=", "<"):
+        operator, left, right = operator.replace("<", ">"), right, left
+    terms = [*parse_sum(left, names, text), *((-s, term) for s, term in parse_sum(right, names, text))]
+    places = {term: sign for sign, term in terms if isinstance(term, int)}
+    number = sum(sign * term for sign, term in terms if isinstance(term, float))
+    if not places or len(places) < sum(isinstance(term, int) for _, term in terms):
+        raise UserError(f"the constraint {text!r} needs columns, each once: {SYNTAX}")
+    for i in places:
+        if not columns[i].is_number:
+            raise UserError(f'the constraint {text!r} compares numbers, and "{columns[i].name}" is {columns[i].kind}')
+    # the last is what is computed: of a sum what stands alone on the right, of an inequality what is larger
+    ordered = list(places)
+    if operator != "=":
+        ordered.sort(key=lambda i: places[i])
+    kind: Operator = "=" if operator == "=" else ">=" if operator == ">=" else ">"
+    return Constraint(text, kind, tuple(ordered), tuple(places[i] for i in ordered), float(number))
+
+
+def parse_sum(text: str, names: dict[str, int], whole: str) -> list[tuple[int, int | float]]:
+    """The terms of "a + b - 3": signs, and columns or numbers."""
+    if text in names:  # also where its name has a sign
+        return [(1, names[text])]
+    terms: list[tuple[int, int | float]] = []
+    for sign, part in re.findall(r"(^|[+-])\s*([^+-]+)", text):
+        word = part.strip()
+        try:
+            term: int | float = float(word)
+        except ValueError:
+            term = find(word, names, whole)
+        terms.append((-1 if sign == "-" else 1, term))
+    return terms
+
+
+def find(word: str, names: dict[str, int], text: str) -> int:
+    """The place of a column; UserError for a name that none has."""
+    if word not in names:
+        raise UserError(f'the constraint {text!r}: no column "{word}".{did_you_mean(word, list(names))} {SYNTAX}')
+    return names[word]
