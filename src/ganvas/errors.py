@@ -67,8 +67,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = list(known)
     if renamed := new_name(word, known):
         return f' It is called "{renamed}" now.'
-    matches = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f' Did you mean "{matches[0]}"?' if matches else ""
+    by_small = {name.lower(): name for name in reversed(known)}
+    matches = get_close_matches(word.lower(), by_small, n=1, cutoff=0.6)
+    return f' Did you mean "{by_small[matches[0]]}"?' if matches else ""
 
 
 def check_positive(n: int, name: str) -> int:

@@ -221,20 +221,3 @@ def test_alpha_is_laid_on_white() -> None:
     image = np.array([[[[10, 20, 30, 0], [10, 20, 30, 255]]]], np.uint8)
     rgb = load(from_array(image), DataOptions(channels=3)).x[0, :, 0]
     assert rgb.T.tolist() == [[255, 255, 255], [10, 20, 30]]
-
-
-def test_a_table_is_refused_with_what_makes_an_array_of_it(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("size,city,age\n1.5,Rome,3\n2.5,Bern,\n4,Oslo,5\n")
-    with pytest.raises(UserError, match=r"it is a table.*city holds text; age has empty fields") as caught:
-        load(tmp_path / "t.csv")
-    line = str(caught.value).partition('python -c "')[2].partition('"')[0]
-    exec(line.replace("'t.", f"'{tmp_path}/t."))
-    found = np.load(tmp_path / "t.npy")
-    np.testing.assert_array_equal(found, [[1.5, 3], [2.5, np.nan], [4, 5]])
-    (tmp_path / "n.tsv").write_text("1\t2\n3\t4\n")
-    with pytest.raises(UserError, match=r"n.tsv is no data source: it is a table.*delimiter='\\t'\)\)\"$"):
-        load(tmp_path / "n.tsv")
-    for content in ("", "\0\n\0", "a", '"'):
-        (tmp_path / "n.tsv").write_text(content)
-        with pytest.raises(UserError, match=r"n.tsv is no data source: it is a (damaged )?table"):
-            load(tmp_path / "n.tsv")

@@ -30,6 +30,7 @@ from tests.support.cli import said
 from tests.support.shards import encode, examples, image_rows, random_images, write_parquet, write_tar
 
 pytest.importorskip("pyarrow")
+VECTORS = DataOptions(holdout=0, kind="vector")
 ALL, STREAMED = DataOptions(holdout=0), DataOptions(holdout=0, stream="always")
 NAMES = json.dumps({"info": {"features": {"label": {"names": ["dog", "cat", "bee"], "_type": "ClassLabel"}}}})
 FACES = {b"huggingface": NAMES.encode()}
@@ -94,10 +95,12 @@ def test_columns_of_numbers_are_vectors(tmp_path: Path) -> None:
         "__index_level_0__": x[:, 0],
         "label": ["u", "v"] * 12 + ["u"],
     }
-    data = load(write_parquet(tmp_path / "x.parquet", columns), ALL)
+    data = load(write_parquet(tmp_path / "x.parquet", columns), VECTORS)
     assert torch.equal(data.x, torch.from_numpy(np.column_stack([x, np.arange(25)]).astype(np.float32)))
     assert (data.classes, data.has_images) == (("u", "v"), False)
-    data = load(write_parquet(tmp_path / "points.parquet", {"x": x[:, 0], "y": x[:, 1]}), ALL)  # no class is a fraction
+    data = load(
+        write_parquet(tmp_path / "points.parquet", {"x": x[:, 0], "y": x[:, 1]}), VECTORS
+    )  # no class is a fraction
     assert (data.shape, data.labels) == ((2,), None)
     data = load(write_parquet(tmp_path / "y.parquet", {"embedding": list(x.astype(np.float32))}), ALL)
     assert torch.equal(data.x, torch.from_numpy(x.astype(np.float32)))
@@ -148,7 +151,7 @@ def test_vectors_have_no_options_of_images(tmp_path: Path, stream: str) -> None:
     path = write_parquet(tmp_path / "x.parquet", {"a": [1.0, 2.0], "b": [3.0, 4.0]})
     for option, value, what in (("size", "8", "size"), ("channels", 3, "channels"), ("range", "0,1", "black and")):
         with pytest.raises(UserError, match=f"x holds vectors, which have no {what}.*: leave out {option}"):
-            load_all(path, DataOptions(holdout=0, stream=stream, **{option: value}))  # type: ignore[arg-type]
+            load_all(path, DataOptions(holdout=0, stream=stream, kind="vector", **{option: value}))  # type: ignore[arg-type]
 
 
 def test_row_groups_larger_than_memory_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +159,7 @@ def test_row_groups_larger_than_memory_are_not_read(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(shards, "available_memory", lambda: 20_000)
     monkeypatch.setattr(parquet, "read_columns", lambda *how: 1 // 0)
     with pytest.raises(UserError, match="x.parquet has row groups of .*, and .* are the most that is read at once"):
-        load_all(path, ALL)
+        load_all(path, VECTORS)
 
 
 def test_few_row_groups_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,14 +304,14 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest
         ({"image": [b"x", b"y"]}, "none of 2 images can be read; the first, x.parquet, row 0: cannot identify"),
     ):
         with pytest.raises(UserError, match=words):
-            load(write_parquet(path, columns), ALL)  # type: ignore[arg-type]
+            load(write_parquet(path, columns), VECTORS if "image" not in columns else ALL)  # type: ignore[arg-type]
     columns = {"image": images, "label": [0, 1, -2, 1]}
     with pytest.raises(UserError, match="x.parquet, column label: -2 is none of its 3 classes, 0 to 2"):
         load(write_parquet(path, columns, metadata=FACES), ALL)
     table = pytest.importorskip("pyarrow").table([[1.0], [2.0]], names=["a", "a"])
     pytest.importorskip("pyarrow.parquet").write_table(table, path)
     with pytest.raises(UserError, match="x.parquet has several columns called a: give each a name of its own"):
-        load(path, ALL)
+        load(path, VECTORS)
     data = load(write_parquet(path, {"image": [*images, None], "label": [0, 1, 0, 1, 1]}), ALL)
     assert data.notes[0] == "1 file skipped (x.parquet, row 4: it holds no image)"
     whole = path.read_bytes()

@@ -131,7 +131,7 @@ def test_other_archives_and_tables_are_named_with_what_to_do(tmp_path: Path) -> 
     picture(tmp_path / "photos" / "a.png")
     for name, words in (
         ("photos.tar.xz", "photos.tar.xz is no data source: unpack it first"),
-        ("photos/labels.csv", "labels.csv is no data source: it lies beside images, .*: give the folder, .*photos"),
+        ("photos/labels.csv", "photos/labels.csv is no table"),
         ("dataset.json", "dataset.json is no data source: if it holds labels of images, give the folder that has both"),
         ("photos/notes.txt", "notes.txt is no data source: give a folder or a zip of images, an image, a .npy"),
     ):

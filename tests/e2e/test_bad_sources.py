@@ -173,9 +173,9 @@ CASES: dict[str, tuple[Make, list[str], str]] = {
     "table": (
         content("x.csv", "a,b\n1,2\n"),
         ["x.csv"],
-        "it is a table, and Ganvas reads arrays: save its numbers, python -c",
+        "x.csv has nothing to learn: constant, not learnt: a, b",
     ),
-    "Excel": (content("x.xlsx", b"PK\3\4"), ["x.xlsx"], "it is a spreadsheet: save its numbers"),
+    "Excel": (content("x.xlsx", b"PK\3\4"), ["x.xlsx"], "it is a spreadsheet: save its sheet as .csv"),
     "PDF": (content("x.pdf", "%PDF-1.7"), ["x.pdf"], "it has no pixels: make images of its pages"),
     "video": (
         content("x.mp4", b"\0\0\0\x18ftypmp42"),
@@ -221,11 +221,15 @@ CASES: dict[str, tuple[Make, list[str], str]] = {
     "two kinds of shards": (both_shards, ["shards"], "holds .parquet and .tar files: give one kind"),
     "Parquet of texts": (
         parquet(a=["x", "y"]),
-        ["x.parquet"],
+        ["x.parquet", "--kind", "vector"],
         "needs a column of encoded images, or columns of numbers, and a holds neither",
     ),
     "Parquet without rows": (parquet(a=np.zeros(0)), ["x.parquet"], "x.parquet has no rows"),
-    "Parquet with gaps": (parquet(a=[1.0, None]), ["x.parquet"], "has 1 empty fields in a: fill them"),
+    "Parquet with gaps": (
+        parquet(a=[1.0, None]),
+        ["x.parquet", "--kind", "vector"],
+        "has 1 empty fields in a: fill them",
+    ),
     "Parquet of ragged lists": (
         parquet(a=[[1.0], [1.0, 2.0]]),
         ["x.parquet"],

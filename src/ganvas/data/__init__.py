@@ -49,6 +49,7 @@ from .shard_files import PARQUET, find_shards, is_shards
 from .shard_stream import ShardStream
 from .shards import StreamedDataset, build_dataset
 from .stream import Stream
+from .tables.read import check_table_options, is_table, load_table, names_table
 from .tables.scaling import TableScaling
 from .tables.table import Table
 from .webdataset import open_tars
@@ -59,6 +60,7 @@ Sources = Source | tuple[Source, ...]  # a source, or those of a translator's do
 Data = Dataset | StreamedDataset | DomainPair
 DataStream = Stream | ShardStream | PairStream
 READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path, str | None, DataOptions, Progress], Dataset]], ...] = (
+    (is_table, load_table),
     (is_idx, load_idx),
     (lambda path: path.suffix.lower() == ".npz", load_npz),
     (lambda path: path.suffix.lower() == ".npy", load_npy),
@@ -77,8 +79,8 @@ def load(source: Source, options: DataOptions | None = None, *, progress: Progre
 
     A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
     .npz:NAME for one of its arrays) or IDX file, WebDataset's shards or Parquet files (`find_shards`), hf:USER/NAME on
-    the Hugging Face Hub, an array, a tensor, a Dataset, or what `from_object` reads: lists of images, PyTorch's data
-    sets and tables of pandas.
+    the Hugging Face Hub, a table (`tables/read.py`), an array, a tensor, a Dataset, or what `from_object` reads: lists
+    of images, PyTorch's data sets and frames of pandas and Polars.
     `progress(n, total)` is called while images are read.  Raises UserError where the source cannot be used, with what
     to do about it.
     """
@@ -147,6 +149,7 @@ def check_crop(options: DataOptions) -> None:
 def check_image_options(dataset: Dataset | StreamedDataset, options: DataOptions) -> None:
     """UserError for options of images where the examples are others, and for a kind that they are not."""
     name, kind = dataset.name, dataset.in_memory.kind
+    check_table_options(dataset.in_memory, options)
     check_kind(name, kind, options)
     for option, value, what, has_any in (
         ("size", options.size, "size to change", dataset.has_images),
@@ -279,7 +282,7 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
         return split_dataset(BUILTIN[source](source, options.split, options.data_dir), options, has_test_split=True)
     if not source.strip():
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
-    if names_shards(source):
+    if names_shards(source) and not (names_table(source) and options.kind == "auto" and options.stream != "always"):
         return load_shards(source, options, progress)
     file, key = split_key(source)
     path = Path(file).expanduser()
@@ -331,5 +334,5 @@ __all__ = [
     "MixedSizesError", "PairStream", "Progress", "Scaling", "ShardStream", "Source", "Sources", "Stream",
     "StreamedDataset", "as_measured", "check_depth", "chunks", "class_counts", "fit_scaling", "from_array",
     "is_hub_name", "load", "load_all", "load_or_stream", "make_stream", "may_hold_images", "names_shards",
-    "pair_warnings", "resolve_domains", "resolve_stream", "restore_numbers",
+    "names_table", "pair_warnings", "resolve_domains", "resolve_stream", "restore_numbers",
 ]  # fmt: skip

@@ -24,10 +24,11 @@ OPAQUE_ALPHA = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.
 """the alpha that is opaque, of images whose colours have a range"""
 MAX_ASPECT_RATIO = 8  # times that an image may be as long as wide and still be taken for one
 MIN_PIXEL_COLUMNS = 16  # columns of a table from which on they may be the pixels of small images
-AXES: dict[KindName, tuple[int, ...]] = {"auto": (2, 3, 4), "signal": (2, 3), "volume": (4, 5)}
+AXES: dict[KindName, tuple[int, ...]] = {"auto": (2, 3, 4), "vector": (2,), "signal": (2, 3), "volume": (4, 5)}
 """axes of an array of examples, first the number without channels"""
 LAYOUTS: dict[KindName, str] = {
     "auto": "images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d (or say kind=signal or kind=volume)",
+    "vector": "vectors n x d",
     "signal": "signals n x length or n x channels x length",
     "volume": "volumes n x depth x height x width or n x channels x depth x height x width",
 }
@@ -50,8 +51,8 @@ def from_array(
 ) -> Dataset:
     """A dataset from an array or tensor: images n x h x w, n x h x w x c or n x c x h x w, or vectors n x d.
 
-    With kind="signal" signals n x length or n x c x length, with "volume" volumes n x d x h x w or n x c x d x h x w,
-    whose numbers stay as they are; with `channels_last` their last axis are the channels.
+    With kind="vector" vectors alone; with "signal" signals n x length or n x c x length, with "volume" volumes n x d x
+    h x w or n x c x d x h x w, whose numbers stay as they are; with `channels_last` their last axis are the channels.
 
     Images of bytes 0..255, booleans, or floats that are bytes / 255, are bytes.  Other numbers stay as they are, in 1
     to 16 channels, none of them alpha; models see each by its `scale`, or all by a `range`, which is (black, white), or
@@ -63,12 +64,12 @@ def from_array(
     """
     options = DataOptions(range=range, bits=bits, scale=scale, kind=kind)  # type: ignore[arg-type]
     array, bounds = to_numpy(x) if isinstance(x, Tensor) else np.asarray(x), options.bounds
-    if kind != "auto":
+    if kind not in ("auto", "vector"):
         check_array(array, name, kind)
         array, notes = with_channels(array, bool(channels_last), options, name)
         return add_labels(deep_dataset(array, options, name, notes), labels, classes)
     channels_last = has_last_channels(array, isinstance(x, Tensor)) if channels_last is None else channels_last
-    notes = check_array(array, name)
+    notes = check_array(array, name, kind)
     if array.ndim == 2:
         if bounds is not None:
             raise UserError(f"{name} holds vectors, which have no black and white: leave out range")
@@ -190,7 +191,7 @@ def check_array(array: np.ndarray, name: str, kind: KindName = "auto") -> tuple[
         raise UserError(f"{name} is empty: its shape is {array.shape}")
     for i in row_chunks(array) if array.dtype.kind == "f" else ():
         with np.errstate(over="ignore", invalid="ignore"):
-            part = array[i].astype(np.float32) if array.ndim == 2 and kind == "auto" else array[i]
+            part = array[i].astype(np.float32) if array.ndim == 2 and kind in ("auto", "vector") else array[i]
         if not np.isfinite(part).all():
             row, *index = np.argwhere(~np.isfinite(part))[0].tolist()
             value, place = part[row, *index], [row + i.start, *index]

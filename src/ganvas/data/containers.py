@@ -1,4 +1,4 @@
-"""Examples from Python's own containers: lists of images, PyTorch's data sets, tables of pandas."""
+"""Examples from Python's own containers: lists of images, PyTorch's data sets, frames of pandas and Polars."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +20,7 @@ from .dataset import CHANNELS, Dataset, convert_channels
 from .listing import IMAGE_SUFFIXES
 from .options import DataOptions, number_options
 from .pixels import smallest_mode
+from .tables.read import is_frame, load_frame
 
 IMAGE_TYPES = Tensor | np.ndarray | Image.Image
 IMAGE_KEYS = ("image", "images", "img", "x", "pixel_values", "data", "input")
@@ -36,6 +37,8 @@ def from_object(source: Any, options: DataOptions) -> Dataset:
     name = type(source).__name__.lower()
     if isinstance(source, np.ndarray | Tensor):
         return from_array(source, kind=options.kind, **number_options(options))
+    if is_frame(source) and options.kind == "auto":
+        return load_frame(source, options)
     if hasattr(source, "dtypes") and hasattr(source, "to_numpy"):
         return from_array(table_to_array(source), name="table", kind=options.kind, **number_options(options))
     if isinstance(source, Image.Image):

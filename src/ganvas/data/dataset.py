@@ -169,6 +169,11 @@ class Dataset(InMemory):
             target.copy_(self.x[chunk_index])  # what was there is not needed any more
         return self.replace_examples(x, index)
 
+    def example_hashes(self) -> Iterable[int] | np.ndarray:
+        """A number of 64 bits of each example, by its content, computed as it is asked for."""
+        rows = self.x.cpu().numpy()
+        return (hash_number(blake2b(np.ascontiguousarray(row).data, digest_size=8).digest()) for row in rows)
+
     def sample(self, n: int, *key: int | str) -> "Dataset":
         """n of the examples, or all if they are fewer, in an order that the key chooses."""
         return self.select(torch.randperm(len(self), generator=make_generator(torch.device("cpu"), *key))[:n])
@@ -305,9 +310,7 @@ def split_dataset(
             return dataset
         note = f"{dataset.name} has a test part of its own: --holdout {options.holdout:g} is not used"
         return dataset.with_notes([note])
-    rows = dataset.x.cpu().numpy()
-    hashes = (hash_number(blake2b(np.ascontiguousarray(row).data, digest_size=8).digest()) for row in rows)
-    index, notes = split_indices(len(dataset), hashes, options, dataset.name)
+    index, notes = split_indices(len(dataset), dataset.example_hashes(), options, dataset.name)
     if len(index) < len(dataset):
         dataset = dataset.select_in_place(index) if reuse_memory else dataset.select(index)
     return dataset.with_notes(notes)

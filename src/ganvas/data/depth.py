@@ -16,7 +16,7 @@ from ..model import Shape, kind_of
 from .quantization import Bounds, ValueStats, row_chunks
 
 ScaleName = Literal["range", "mean-std", "percentile"]
-KindName = Literal["auto", "signal", "volume"]
+KindName = Literal["auto", "vector", "signal", "volume"]
 MAX_CHANNELS, MAX_INTEGER, OPAQUE = 16, 2**53, 65535
 SIZE_WORDS = {"image": "pixels (height x width)", "signal": "steps", "volume": "voxels (depth x height x width)"}
 """what the axes behind the channels count"""

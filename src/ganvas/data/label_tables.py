@@ -11,11 +11,9 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..io.text import is_number
 from .layout import Layout, Place, count_folders
 from .listing import (
     ARCHIVES,
@@ -37,7 +35,7 @@ OTHER_KINDS = {
         "it is a video: make images of its frames, e.g. ffmpeg -i {name} frames/%06d.png, and give their folder",
     (".pkl", ".pickle", ".joblib", ".pt", ".pth"):
         "it is a pickle, which Ganvas never loads: save its arrays by numpy.savez",
-    (".xlsx", ".xls", ".ods"): "it is a spreadsheet: save its numbers by numpy.save",
+    (".xlsx", ".xls", ".ods"): "it is a spreadsheet: save its sheet as .csv",
     (".pdf", ".svg"): "it has no pixels: make images of its pages, and give their folder",
 }  # fmt: skip
 """what to do with files that others might take for data, by their suffixes"""
@@ -49,7 +47,6 @@ PATH_COLUMNS = (
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed")
 TABLE_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MAX_TABLE_BYTES = 2**26
-MAX_HINT_ROWS, MAX_COLUMNS = 1000, 8  # rows of a table of numbers that are looked at, and columns that are named
 MAX_CLASS_SHARE, MIN_LABELS = 0.5, 20
 """classes to images from which on labels are texts or numbers of each image's own; images too few to see that"""
 
@@ -227,6 +224,12 @@ def parse_class(label: Any) -> str | None:
     return str(label)
 
 
+def lies_beside_images(path: Path) -> bool:
+    """Whether a file is called as labels are, and there are images in its folder."""
+    siblings = path.parent.iterdir() if TABLE_PATTERN.fullmatch(path.name) else ()
+    return any(is_image(File((p.name,), str(p))) for p in siblings if p.is_file())
+
+
 def suggest_source(path: Path) -> str:
     """What to give in place of a file that is no data source."""
     suffix = path.suffix.lower()
@@ -236,38 +239,9 @@ def suggest_source(path: Path) -> str:
         return HEIC_REMEDY
     if advice := next((advice for suffixes, advice in OTHER_KINDS.items() if suffix in suffixes), ""):
         return advice.format(name=path.name)
-    siblings = path.parent.iterdir() if TABLE_PATTERN.fullmatch(path.name) else ()
-    if any(is_image(File((p.name,), str(p))) for p in siblings if p.is_file()):
+    if lies_beside_images(path):
         return f"it lies beside images, whose labels it may hold: give the folder, {path.parent}"
     if suffix in (".json", ".jsonl"):
         return f"if it holds labels of images, give the folder that has both, e.g. {path.parent}"
-    if suffix in TABLE_SEPARATORS:
-        return table_hint(path)
-    files = "a .npy, .npz, IDX, HDF5, Zarr, NIfTI or DICOM file, .tar shards, Parquet, hf:USER/NAME"
+    files = "a .npy, .npz, IDX, HDF5, Zarr, NIfTI or DICOM file, .tar shards, .csv, Parquet, hf:USER/NAME"
     return f"give a folder or a zip of images, an image, {files}, or a name"
-
-
-def table_hint(path: Path) -> str:
-    """How to make an array of a table, and which of its columns hold text or nothing."""
-    separator = TABLE_SEPARATORS[path.suffix.lower()]
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            lines = [line for line in islice(csv.reader(file, delimiter=separator), MAX_HINT_ROWS) if line]
-    except csv.Error as error:
-        return f"it is a damaged table ({error})"
-    has_head = bool(lines) and not any(map(is_number, lines[0]))
-    names = lines[0] if has_head else [f"column {i}" for i in range(len(lines[0]) if lines else 0)]
-    columns = list(zip(*[line for line in lines[has_head:] if len(line) == len(names)], strict=True))
-    text = [i for i, column in enumerate(columns) if any(field.strip() and not is_number(field) for field in column)]
-    gaps = [names[i] for i, column in enumerate(columns) if i not in text and not all(f.strip() for f in column)]
-    options = [f"'{path.name}'", f"delimiter={separator!r}", *(["skip_header=1"] if has_head else [])]
-    if text:
-        options.append(f"usecols={[i for i in range(len(names)) if i not in text]}")
-    command = f"import numpy as np; np.save('{path.stem}.npy', np.genfromtxt({', '.join(options)}))"
-    hint = f'it is a table, and Ganvas reads arrays: save its numbers, python -c "{command}"'
-    if text:
-        hint += f"; {join_names((names[i] for i in text), MAX_COLUMNS)} {'holds' if len(text) == 1 else 'hold'} text"
-    if gaps:
-        have = "has" if len(gaps) == 1 else "have"
-        hint += f"; {join_names(gaps, MAX_COLUMNS)} {have} empty fields, which become NaN: fill them"
-    return hint

@@ -48,6 +48,11 @@ def split_names(value: object) -> tuple[str, ...]:
     return tuple(name.strip() for item in items for name in str(item).split(",") if name.strip())
 
 
+def as_texts(value: object) -> tuple[str, ...]:
+    """Texts from one or several, as they are: a comma may be a part of them."""
+    return tuple(map(str, value)) if isinstance(value, Iterable) and not isinstance(value, str) else (str(value),)
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataOptions(metaclass=ValidatedMeta):
     """Which examples of a source to use, and how to prepare its images."""
@@ -83,8 +88,13 @@ class DataOptions(metaclass=ValidatedMeta):
     stream: Literal["auto", "always", "never"] = "auto"
     """read shards and Parquet files as they are needed; auto where they take more than half of the free memory"""
     kind: KindName = "auto"
-    """what examples of an array are: auto tells images and vectors by the axes; signal, n x length or n x channels x
-    length; volume, n x depth x height x width or n x channels x depth x height x width"""
+    """what examples of an array are: auto tells images and vectors by the axes; vector, n x d, also of Parquet or
+    frames of numbers, which else are tables; signal, n x length or n x channels x length; volume, n x depth x height
+    x width or n x channels x depth x height x width"""
+    column: Annotated[tuple[str, ...], BeforeValidator(as_texts)] = ()
+    """kind of a column of a table, once for each: age:integer, zip:category, size:ordered=S<M<L, born:date=%d.%m.%Y"""
+    drop: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
+    """columns of a table to leave out: id,name"""
     data_dir: str | None = None
     """folder to search for a named data set"""
 
@@ -134,6 +144,8 @@ def stored_options(data_config: dict[str, Any]) -> dict[str, Any]:
     An old run without `holdout` has learnt from all examples, one without `bits` from 256 levels.
     """
     values: dict[str, Any] = {"holdout": 0.0, "channels": None, "bits": 8} | data_config["options"]
+    if "column" not in data_config["options"] and len(data_config.get("shape", [])) == 1:
+        values["kind"] = "vector"  # frames and Parquet files were no tables
     channels, *size = data_config.get("shape", [None])
     if len(size) == 2 and channels in CHANNEL_CHOICES:
         values["channels"] = values["channels"] or channels

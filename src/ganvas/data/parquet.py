@@ -196,14 +196,18 @@ def column_array(column: Any, name: str, where: str) -> np.ndarray:
     return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(len(column), -1)
 
 
+def holds_images(kind: Any) -> bool:
+    """Whether a column of this type has encoded images."""
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and holds_images(kind.field("bytes").type)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
 def find_columns(schema: "Schema", path: Path) -> Columns:
     """What the columns of a file are; UserError where they hold neither images nor numbers."""
     from pyarrow import types
-
-    def holds_images(kind: Any) -> bool:
-        if types.is_struct(kind):
-            return kind.get_field_index("bytes") >= 0 and holds_images(kind.field("bytes").type)
-        return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
     def is_number(kind: Any) -> bool:
         if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):

@@ -8,11 +8,13 @@ from ..data import (
     CHANNELS,
     DataOptions,
     Dataset,
+    Scaling,
     Source,
     check_depth,
     load,
     may_hold_images,
     names_shards,
+    names_table,
     restore_numbers,
 )
 from ..data.options import without_holdout
@@ -35,7 +37,7 @@ def load_preprocessed(trained: "Trained", data: Source, options: DataOptions | N
 def load_domain(trained: "Trained", source: Source, options: DataOptions | None, domain: int) -> Dataset:
     """The examples of a translator's domain, 0 (A) or 1 (B), images with its size and channels, if they are files."""
     scaling, shape = trained.domain_scaling(domain), trained.shape[domain]
-    own = restore_numbers(source, restore_kind(source, options, shape), trained.metadata, scaling, domain)
+    own = restore_numbers(source, restore_kind(source, options, shape, scaling), trained.metadata, scaling, domain)
     if len(shape) == 3 and isinstance(source, str | Path):
         is_fixed = shape[0] not in CHANNELS or (shape[0] == 4 and not scaling.may_have_alpha)
         own = replace(own, size=f"{shape[1]}x{shape[2]}", channels=own.channels if is_fixed else shape[0])
@@ -43,9 +45,14 @@ def load_domain(trained: "Trained", source: Source, options: DataOptions | None,
     return check_depth(load(source, own), scaling)
 
 
-def restore_kind(source: Source, options: DataOptions | None, shape: Shape) -> DataOptions:
-    """Options for all examples of a source, whose arrays hold signals or volumes where a model has such a shape."""
+def restore_kind(source: Source, options: DataOptions | None, shape: Shape, scaling: Scaling) -> DataOptions:
+    """Options for all examples of a source, whose arrays hold signals or volumes where a model has such a shape.
+
+    Columns of numbers are vectors where a model has vectors that are no rows of a table.
+    """
     options = without_holdout(options)
+    if len(shape) == 1 and not hasattr(scaling, "columns") and options.kind == "auto" and names_table(source):
+        return replace(options, kind="vector")
     has_kind = len(shape) in (2, 4) and options.kind == "auto" and not isinstance(source, Dataset)
     return replace(options, kind="signal" if len(shape) == 2 else "volume") if has_kind else options
 
@@ -78,7 +85,8 @@ def load_matching(trained: "Trained", data: Source, options: DataOptions | None 
     shape, classes = trained.shape, trained.metadata.get("classes", [])
     if trained.model.n_domains == 2:
         raise UserError(f"{model_name(trained.model)} has two domains, and no encoder: use `ganvas translate`")
-    options = restore_numbers(data, restore_kind(data, options, shape), trained.metadata, trained.domain_scaling())
+    scaling = trained.domain_scaling()
+    options = restore_numbers(data, restore_kind(data, options, shape, scaling), trained.metadata, scaling)
     stored = trained.training_data if len(shape) == 3 and isinstance(data, str | Path) else None
     if stored is None or not isinstance(data, str | Path):
         dataset = load(data, options)

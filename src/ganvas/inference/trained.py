@@ -234,7 +234,7 @@ class Trained:
         """
         a, b = self.domains(to)
         source, target = self.domain_scaling(a), self.domain_scaling(b)
-        options = restore_numbers(data, restore_kind(data, options, self.shape[a]), self.metadata, source, a)
+        options = restore_numbers(data, restore_kind(data, options, self.shape[a], source), self.metadata, source, a)
         if not source.may_have_alpha and len(self.shape[a]) == 3:  # others: in `translate_images`
             options = replace(options, background=with_stored_crop(options, self).background or "white")
         dataset = check_depth(check_whole(load(data, options), data), source)

@@ -1,8 +1,12 @@
 """A table as a dataset: a row is an example."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
@@ -20,13 +24,15 @@ class Table(Dataset):
 
     `columns` are all of its columns, in the source's order.  `x`, n x c, float64, has a number of each row for those
     that are learnt (`learnt_columns`), as `columns.py` says; NaN where a value is missing.  `encoding` is how models
-    see them, and `shape` the shape of a row then; without one it is (c,).
+    see them, and `shape` the shape of a row then; without one it is (c,).  `hashes`, int64, is a number for each row by
+    the content of all of its columns as the source has them, by which it is held out or not.
     """
 
     columns: tuple[Column, ...] = ()
     encoding: TableEncoding | None = None
     by_conditions: bool = False
     """whether an epoch draws rows by conditions, as CTGAN learns, and a batch's labels are these"""
+    hashes: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert self.x.dtype == torch.float64
@@ -122,3 +128,16 @@ class Table(Dataset):
             parts.append(x)
         table = replace(self, x=torch.stack(parts, 1), columns=tuple(columns), encoding=encoding)
         return table.with_notes(notes) if notes else table  # type: ignore[return-value]
+
+    def example_hashes(self) -> Iterable[int] | np.ndarray:
+        return super().example_hashes() if self.hashes is None else self.hashes.numpy().view("uint64")
+
+    def replace_examples(self, x: Tensor, index: Any) -> "Dataset":
+        part = super().replace_examples(x, index)
+        assert isinstance(part, Table)
+        return part if self.hashes is None else replace(part, hashes=self.hashes[index])
+
+    @cached_property
+    def content_hash(self) -> str:
+        columns = str([column.as_json() for column in self.columns])
+        return sha256((columns + super().content_hash).encode()).hexdigest()

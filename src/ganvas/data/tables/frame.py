@@ -1,0 +1,322 @@
+"""Frames of pandas as numbers that a model learns, and numbers as a frame that looks as the source did."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ...errors import UserError, did_you_mean
+from ..listing import join_names
+from ..options import DataOptions
+from .columns import Column
+from .identifiers import new_identifiers
+from .kinds import BadValueError, Choice, Values, infer, parse_choice
+from .series import encode_series, is_text
+from .table import Table
+from .texts import (
+    NumberFormat,
+    TimeFormat,
+    as_times,
+    count_times,
+    format_numbers,
+    format_times,
+    parse_numbers,
+    parse_times,
+)
+
+TYPE_NAMES = {"bool": bool, "int": int, "float": float}
+
+
+def from_frame(
+    frame: pd.DataFrame, options: DataOptions | None = None, *, name: str = "table", file: str = ""
+) -> Table:
+    """The table of a frame of pandas, which was read from a file, or from none.
+
+    A frame that was read from texts has `attrs` that say so, as `read.py` sets them.  Raises UserError for columns that
+    no model can learn, and for options that do not fit them.
+    """
+    options, where = options or DataOptions(), file or name
+    choices = read_choices(frame, options, where)
+    if not len(frame):
+        raise UserError(f"{where} has no rows: give one or more")
+    columns, notes, numbers = list[Column](), list[str](), list[np.ndarray]()
+    hashes = np.zeros(len(frame), np.uint64)
+    for place, label in enumerate(frame.columns):
+        column_name = str(label)
+        series = frame.iloc[:, place]
+        column, column_notes, x, row_hashes = read_column(column_name, series, choices.get(column_name), frame, where)
+        hashes = hashes * np.uint64(0x100000001B3) ^ row_hashes
+        if column_name in options.drop:
+            continue
+        if not isinstance(label, str):
+            column = replace(column, details={**column.details, "label": label})
+        columns.append(column)
+        notes += column_notes
+        if column.is_learnt:
+            numbers.append(x)
+    if not numbers:
+        raise UserError(f"{where} has nothing to learn: {'; '.join(kind_notes(columns)) or 'all columns are dropped'}")
+    x = np.stack(numbers, 1)
+    notes = [*frame.attrs.get("notes", ()), *notes, *kind_notes(columns)]
+    return Table(
+        x=torch.from_numpy(x), columns=tuple(columns), name=name, notes=tuple(notes),
+        hashes=torch.from_numpy(hashes.view(np.int64)),
+    )  # fmt: skip
+
+
+def read_choices(frame: pd.DataFrame, options: DataOptions, name: str) -> dict[str, Choice]:
+    """What the options say of columns; UserError where there is no such column, or it is named twice."""
+    names = [str(label) for label in frame.columns]
+    if doubled := [n for n in dict.fromkeys(names) if names.count(n) > 1] if len(set(names)) < len(names) else []:
+        raise UserError(f"{name} has several columns called {join_names(doubled)}: give each a name of its own")
+    pairs = [parse_choice(text) for text in options.column]
+    for chosen in (*options.drop, *(chosen for chosen, _ in pairs)):
+        if chosen not in names:
+            hint = did_you_mean(chosen, names)
+            raise UserError(f"{name} has no column {chosen!r}.{hint} It has: {join_names(names, 40)}")
+    choices = dict(pairs)
+    if len(choices) < len(pairs):
+        raise UserError(f"column names one column twice: {', '.join(chosen for chosen, _ in pairs)}")
+    if both := set(choices) & set(options.drop):
+        raise UserError(f"{', '.join(sorted(both))}: named by column, which keeps it, and by drop: say one")
+    return choices
+
+
+def read_column(
+    column_name: str, series: pd.Series, choice: Choice | None, frame: pd.DataFrame, name: str
+) -> tuple[Column, list[str], np.ndarray, np.ndarray]:
+    """The column, notes, its number for each row, and a number for each row by its content."""
+    is_file, has_commas = frame.attrs.get("is_file", False), frame.attrs.get("has_commas", False)
+    order = None
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        order, details = series.cat, {"categorical": str(series.cat.categories.dtype)}
+        series = series.astype(series.cat.categories.dtype if not series.hasnans else object)
+        column, x, hashes = read_categorical(column_name, order, series, details)
+        return column, [], x, hashes
+    try:
+        values, codes, hashes = encode_series(column_name, series, is_file=is_file, has_commas=has_commas)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    try:
+        column, notes = infer(values, choice)
+        x = value_numbers(column, values) if column.is_learnt else np.empty(0)
+    except BadValueError as error:
+        row = int(np.flatnonzero(codes == error.index)[0])
+        first = frame.attrs.get("first_line")
+        where = f"row {row + 1}" if first is None else f"line {row + first}"
+        value = values.uniques[error.index]
+        shown = repr(value.as_py() if hasattr(value, "as_py") else value.item())
+        raise UserError(f"{name}, {where}, column {column_name}: {shown} {error}") from None
+    return column, notes, np.append(x, np.nan)[codes] if column.is_learnt else x, hashes
+
+
+def read_categorical(
+    name: str, categorical: Any, series: pd.Series, details: dict[str, Any]
+) -> tuple[Column, np.ndarray, np.ndarray]:
+    """The same of a column of pandas' categories, which says their order."""
+    categories = categorical.categories.tolist()
+    if not all(isinstance(category, str | int | float | bool) for category in categories):
+        raise UserError(f"the column {name} has categories that are no texts or numbers: make texts of them")
+    _, _, hashes = encode_series(name, series)
+    codes = categorical.codes.to_numpy()
+    counts = np.bincount(codes[codes >= 0], minlength=len(categories)).tolist()
+    missing = float((codes < 0).mean()) if len(codes) else 0.0
+    kind: Any = "category" if len(categories) > 1 or missing else "constant"
+    column = Column(
+        name, kind, "category", tuple(categories), categorical.ordered, missing=missing,
+        details={**details, "counts": counts},
+    )  # fmt: skip
+    return column, np.where(codes < 0, np.nan, codes), hashes
+
+
+def value_numbers(column: Column, values: Values) -> np.ndarray:
+    """The number of each value of a learnt column; BadValueError for one that it cannot have."""
+    uniques = values.uniques
+    if column.is_category:
+        return category_codes(column, uniques if isinstance(uniques, np.ndarray) else uniques.to_pylist())
+    if isinstance(uniques, np.ndarray):
+        if values.details.get("times") == "date" and column.kind == "datetime":
+            return uniques * 86_400.0
+        return uniques.astype(np.float64)
+    if column.format:
+        numbers = parse_times(uniques, column.kind, column.format)
+    elif column.kind in ("date", "datetime", "time"):
+        times = pd.Series(pd.to_datetime(uniques.to_pylist(), errors="coerce", format="ISO8601"))
+        numbers = count_times(times, column.kind)
+    else:
+        numbers = parse_numbers(uniques, NumberFormat.of(column.decimals, column.details))
+    if (bad := np.flatnonzero(np.isnan(numbers))).size:
+        what = f"of the format {column.format}" if column.format else ""
+        raise BadValueError(int(bad[0]), f"is no {column.kind} {what}".rstrip())
+    return numbers
+
+
+def category_codes(column: Column, values: Any) -> np.ndarray:
+    """The index of each value among the categories, as they are or as texts."""
+    exact = {category: i for i, category in enumerate(column.categories)}
+    by_text = {category_text(category): i for i, category in enumerate(column.categories)}
+    codes = np.empty(len(values))
+    for i, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
+        code = exact.get(value, by_text.get(category_text(value)))
+        if code is None and value in column.details.get("missing", ()):
+            codes[i] = np.nan
+        elif code is None:
+            hint = did_you_mean(str(value), map(str, column.categories))
+            raise BadValueError(i, f"is none of its {len(column.categories)} categories.{hint}".rstrip("."))
+        else:
+            codes[i] = code
+    return codes
+
+
+def category_text(value: Any) -> str:
+    """A category as a text: 1.0 and 1 are one, and so are true and True."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value)
+    return text.lower() if text.lower() in ("false", "true") else text
+
+
+def kind_notes(columns: Sequence[Column]) -> list[str]:
+    """What to say of columns that are not learnt, and of missing values."""
+    notes = []
+    if names := [column.name for column in columns if column.kind == "identifier"]:
+        notes.append(f"identifiers, not learnt: {join_names(names)}; samples have new ones")
+    if names := [column.name for column in columns if column.kind == "constant"]:
+        notes.append(f"constant, not learnt: {join_names(names)}")
+    tokens: dict[str, list[str]] = {}
+    for column in columns:
+        for token in column.details.get("missing", ()):
+            if token:
+                tokens.setdefault(token, []).append(column.name)
+    notes += [f"taken as missing: {token} in {join_names(names)}" for token, names in tokens.items()]
+    return notes
+
+
+def to_numbers(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[np.ndarray, list[str]]:
+    """The numbers n x c of a frame with the learnt ones of these columns, NaN where a value is missing; and notes.
+
+    Its values may be texts, as those of a file are.  Raises UserError for a column that it lacks and for a value that
+    is not of the column's kind, such as an unknown category.
+    """
+    learnt, names = [column for column in columns if column.is_learnt], [str(label) for label in frame.columns]
+    x, known = np.empty((len(frame), len(learnt))), {column.name for column in columns}
+    for i, column in enumerate(learnt):
+        if column.name not in names:
+            raise UserError(f"the table has no column {column.name!r}.{did_you_mean(column.name, names)}")
+        series = frame.iloc[:, names.index(column.name)]
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            series = pd.Series(series.to_numpy())
+        is_parsed = is_text(series.dtype) and (column.is_number or bool(frame.attrs.get("is_file")))
+        values, codes, _ = encode_series(column.name, series, is_file=is_parsed)
+        try:
+            numbers = value_numbers(column, values)
+        except BadValueError as error:
+            value = values.uniques[error.index]
+            shown = repr(value.as_py() if hasattr(value, "as_py") else value.item())
+            row = int(np.flatnonzero(codes == error.index)[0]) + 1
+            raise UserError(f"column {column.name}, row {row}: {shown} {error}") from None
+        x[:, i] = np.append(numbers, np.nan)[codes]
+    others = [name for name in names if name not in known]
+    return x, [f"columns that are not used: {join_names(others)}"] if others else []
+
+
+def to_frame(columns: Sequence[Column], x: Any, *, seed: int = 0) -> pd.DataFrame:
+    """A frame of rows x, n x c numbers of the learnt ones of these columns, as the source has its own.
+
+    Numbers are rounded and clipped to what the column has; NaN is a missing value; constants are filled in, and
+    identifiers are new ones, which the seed chooses.
+    """
+    x = np.asarray(x, np.float64)
+    numbers, series = iter(x.T), {}
+    for place, column in enumerate(columns):
+        random = np.random.default_rng((seed, place))
+        label = column.details.get("label", column.name)
+        series[label] = column_series(column, next(numbers) if column.is_learnt else None, len(x), random)
+    return pd.DataFrame(series, index=pd.RangeIndex(len(x)), columns=list(series))
+
+
+def column_series(column: Column, numbers: np.ndarray | None, n: int, random: np.random.Generator) -> pd.Series:
+    """A column's values, of its own type."""
+    if numbers is None:
+        present = np.ones(n, bool) if not column.missing else random.random(n) >= column.missing
+        if column.kind == "identifier":
+            values = new_identifiers(column, int(present.sum()), random)
+        else:
+            present &= bool(column.categories)
+            values = [*column.categories] * int(present.sum())
+        return as_series(column, values, present)
+    present = ~np.isnan(numbers)
+    if column.is_category:
+        codes = np.clip(np.rint(numbers[present]), 0, len(column.categories) - 1).astype(int)
+        if column.details.get("categorical"):
+            whole = np.full(n, -1)
+            whole[present] = codes
+            index = pd.Index(column.categories, dtype=column.details["categorical"])
+            return pd.Series(pd.Categorical.from_codes(whole, index, ordered=column.is_ordered))
+        return as_series(column, np.array(column.categories, object)[codes], present)
+    return as_series(column, number_values(column, round_numbers(column, numbers[present])), present)
+
+
+def round_numbers(column: Column, numbers: np.ndarray) -> np.ndarray:
+    """Numbers within the column's range, with its decimals, or multiples of its step."""
+    numbers = np.asarray(np.clip(numbers, column.low, column.high))
+    if step := column.details.get("step"):
+        return np.rint(numbers / step) * step if step >= 1 else np.round(numbers, 3 if step == 1e-3 else 6)
+    if column.is_integral:
+        numbers = np.rint(numbers)
+    return numbers if column.decimals is None else np.round(numbers, column.decimals)
+
+
+def number_values(column: Column, numbers: np.ndarray) -> Any:
+    """Numbers as the source has them: numbers, texts, times, or Python's objects."""
+    details, objects = column.details, column.details.get("objects")
+    if column.format:
+        return format_times(numbers, time_format(column))
+    if column.kind in ("date", "datetime", "time"):
+        if objects == "time":
+            return [(pd.Timestamp(0) + timedelta(seconds=s)).time() for s in numbers.tolist()]
+        if objects == "date":
+            return [date(1970, 1, 1) + timedelta(days=int(d)) for d in numbers]
+        times = as_times(numbers, column.kind)
+        return times.to_pydatetime() if objects == "datetime" else times
+    if column.dtype in ("str", "string", "object", "string[pyarrow]", "large_string[pyarrow]") and not objects:
+        return format_numbers(numbers, NumberFormat.of(column.decimals, details))
+    if objects == "decimal":
+        return [Decimal(f"{x:.{column.decimals or 0}f}") for x in numbers]
+    return [TYPE_NAMES[objects](x) for x in numbers] if objects else numbers
+
+
+def time_format(column: Column) -> TimeFormat:
+    """How the dates or times of a column are written."""
+    kind: Any = column.kind
+    details = column.details
+    return TimeFormat(kind, column.format, False, details.get("fraction", 0), details.get("padded", True))
+
+
+def as_series(column: Column, values: Any, present: np.ndarray) -> pd.Series:
+    """A series of the column's type, with these values where there are some."""
+    dtype, n = column.dtype, len(present)
+    if isinstance(values, pd.DatetimeIndex):
+        whole = pd.Series(pd.NaT, index=range(n), dtype="datetime64[us]")
+        whole[present] = values
+        zone = getattr(pd.api.types.pandas_dtype(dtype), "tz", None)
+        return (whole.dt.tz_localize(UTC).dt.tz_convert(zone) if zone else whole).astype(dtype)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f" and not dtype.startswith(("bool", "object")):
+        whole = np.full(n, np.nan)
+        whole[present] = values
+        if pd.api.types.pandas_dtype(dtype).kind in "iu" and isinstance(pd.api.types.pandas_dtype(dtype), np.dtype):
+            return pd.Series(whole).astype(dtype if present.all() else "float64")
+        return pd.Series(whole).astype(dtype)
+    objects = np.full(n, None if column.details.get("none") else np.nan, object)
+    objects[present] = pd.Series(list(values), dtype=object).to_numpy()
+    if dtype == "str" and int(pd.__version__.split(".")[0]) < 3:
+        dtype = "object"
+    kind = np.dtype(dtype).kind if dtype in np.sctypeDict else ""
+    if kind and kind in "iub" and not present.all():
+        dtype = "object" if kind == "b" else "float64"
+    return pd.Series(objects, dtype="object").astype(dtype) if dtype != "object" else pd.Series(objects, dtype="object")

@@ -1,0 +1,176 @@
+"""Files of tables as frames of pandas: .csv and .tsv, also with .gz, as texts; Parquet and Feather with their types.
+
+Texts stay texts here, since `kinds.py` decides what they are: `attrs` of the frame say that they are of a file.
+"""
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import UserError, error_reason, first_line
+from ...io.text import is_number
+from ..dataset import Dataset, split_dataset
+from ..label_tables import lies_beside_images
+from ..layout import dataset_name
+from ..options import DataOptions, Progress
+from ..shard_files import PARQUET
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+FEATHER_SUFFIXES = (".feather", ".arrow")
+HEAD_BYTES = 2**20
+"""bytes in which delimiters are counted"""
+DELIMITERS = ",;\t|"
+BLOCK_BYTES = 2**24
+"""bytes that are parsed at once: a row may not be longer"""
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path names a table in a file of texts or of Feather."""
+    return path.name.lower().endswith((*TEXT_SUFFIXES, *FEATHER_SUFFIXES, PARQUET)) and path.is_file()
+
+
+def names_table(source: object) -> bool:
+    """Whether a source is a table that used to be vectors: a frame, or a Parquet file without images or lists."""
+    if not isinstance(source, str | Path):
+        return is_frame(source)
+    path = Path(source).expanduser()
+    return path.suffix.lower() == PARQUET and path.is_file() and holds_table(path)
+
+
+def holds_table(path: Path) -> bool:
+    """Whether a Parquet file has columns of single values."""
+    from ..parquet import holds_images, open_file
+
+    try:
+        with open_file(path) as file:
+            kinds = [column.type for column in file.schema_arrow]
+    except UserError:  # which is said where it is read
+        return False
+    from pyarrow.types import is_fixed_size_list, is_large_list, is_list
+
+    are_lists = any(is_list(kind) or is_large_list(kind) or is_fixed_size_list(kind) for kind in kinds)
+    return bool(kinds) and not are_lists and not any(map(holds_images, kinds))
+
+
+def is_frame(source: object) -> bool:
+    """Whether a value is a frame of pandas or Polars."""
+    kind = type(source)
+    return kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] in ("pandas", "polars")
+
+
+def load_frame(source: Any, options: DataOptions) -> Dataset:
+    """All rows of a frame of pandas or Polars."""
+    from .frame import from_frame
+
+    frame = source.to_pandas() if hasattr(source, "to_pandas") else source
+    return from_frame(frame, options)
+
+
+def check_table_options(dataset: Dataset, options: DataOptions) -> None:
+    """UserError for options of tables where the examples are others."""
+    for name in ("column", "drop"):
+        if getattr(options, name) and not hasattr(dataset, "columns"):
+            raise UserError(f"{dataset.name} is no table, which has columns: leave out {name}")
+
+
+def load_table(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
+    """The rows of the split of a table that the options name."""
+    frame = read_frame(path)
+    from .frame import from_frame
+
+    table: Dataset = from_frame(frame, options, name=dataset_name(path), file=str(path))
+    if lies_beside_images(path):
+        table = table.with_notes([f"it lies beside images: if it holds their labels, give their folder, {path.parent}"])
+    return split_dataset(table, options)
+
+
+def read_frame(path: Path) -> "pd.DataFrame":
+    """A table as a frame; UserError where it is damaged, or what reads it is not installed."""
+    try:
+        import pandas  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UserError(f'{path} is a table, read by {error.name}: pip install "ganvas[tables]"') from error
+    try:
+        if path.name.lower().endswith(TEXT_SUFFIXES):
+            return read_texts(path)
+        return read_typed(path)
+    except OSError as error:
+        if error.errno is not None:
+            raise UserError(f"{path} cannot be read ({error_reason(error)})") from error
+        raise UserError(f"{path} is damaged: {first_line(error)}") from error
+
+
+def read_typed(path: Path) -> "pd.DataFrame":
+    """A Parquet or Feather file."""
+    import pyarrow as pa
+
+    try:
+        if path.suffix.lower() == PARQUET:
+            from pyarrow.parquet import ParquetFile
+
+            with ParquetFile(path) as file:
+                return file.read().to_pandas()
+        from pyarrow.feather import read_table
+
+        return read_table(path).to_pandas()
+    except (pa.ArrowException, ValueError) as error:
+        kind = "Parquet" if path.suffix.lower() == PARQUET else "Feather"
+        raise UserError(f"{path} is damaged or no {kind} file: {first_line(error)}") from error
+
+
+def read_texts(path: Path) -> "pd.DataFrame":
+    """A file of texts, all of whose columns are texts."""
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    head = read_head(path)
+    if not head.strip():
+        raise UserError(f"{path} is empty: give a table with names of columns and rows")
+    delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else find_delimiter(head)
+    first = next(csv.reader(io.StringIO(head), delimiter=delimiter))
+    try:
+        table = arrow_csv.read_csv(
+            pa.input_stream(path, compression="gzip" if path.suffix.lower() == ".gz" else None),
+            arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=BLOCK_BYTES),
+            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            arrow_csv.ConvertOptions(
+                column_types={f"f{i}": pa.string() for i in range(len(first))}, strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is no table: {first_line(error)}") from error
+    notes = []
+    if has_head := not all(map(is_number, first)):
+        names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(first)]
+        table = table.slice(1)
+    else:
+        names = [f"column_{i}" for i in range(1, len(first) + 1)]
+        notes = [f"the first row has numbers only: columns are called {names[0]} to {names[-1]}"]
+    frame = table.rename_columns(names).to_pandas(types_mapper=pd.ArrowDtype)
+    frame.attrs = attributes(first_line=1 + has_head, notes=notes, has_commas=delimiter != ",")
+    return frame
+
+
+def attributes(**values: Any) -> dict[Any, Any]:
+    """What `from_frame` is to know of a frame of texts."""
+    return {"is_file": True, **values}
+
+
+def read_head(path: Path) -> str:
+    """The beginning of a file of texts."""
+    import gzip
+
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+        return file.read(HEAD_BYTES).decode("utf-8-sig", "replace")
+
+
+def find_delimiter(head: str) -> str:
+    """What separates the columns: the character that the first line has most of."""
+    line = head.lstrip().splitlines()[0]
+    return max(DELIMITERS, key=line.count)
