@@ -116,7 +116,7 @@ def load_or_stream(
         check_image_options(dataset, options)
     dataset = select_examples(dataset, options)
     if isinstance(dataset, Table):
-        return dataset if dataset.encoding else dataset.with_own_encoding()
+        return dataset if dataset.encoding else dataset.with_own_encoding(options.constraint)
     if is_on_background(dataset.x, options, dataset.alpha):
         dataset = dataset.with_notes([background_note(len(dataset), options)])
     x = lay_on_background(dataset.x, options, dataset.alpha)
@@ -186,7 +186,9 @@ def restore_numbers(
 
     Its depth, and of images with 256 levels its range, unless the options have one or the source is read already.
     """
-    if holds_bytes(source) or isinstance(scaling, TableScaling):
+    if isinstance(scaling, TableScaling):
+        return replace(options, column=options.column or scaling.kinds)
+    if holds_bytes(source):
         return options
     if options.bits == "auto":
         options = replace(options, bits="full" if scaling.is_deep else 8)

@@ -95,6 +95,8 @@ class DataOptions(metaclass=ValidatedMeta):
     """kind of a column of a table, once for each: age:integer, zip:category, size:ordered=S<M<L, born:date=%d.%m.%Y"""
     drop: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     """columns of a table to leave out: id,name"""
+    constraint: Annotated[tuple[str, ...], BeforeValidator(as_texts)] = ()
+    """what holds in every row of a table, once for each: 'end >= start', 'net + tax = total', 'unique name, day'"""
     data_dir: str | None = None
     """folder to search for a named data set"""
 

@@ -7,7 +7,8 @@ effective sample size, (sum w)^2 / sum w^2, says how many codes share the weight
 other more than they should.  Nothing is rejected, so no condition takes longer than another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from ..data.tables.columns import Column
+from ..data.tables.encoding import TableEncoding
 from ..data.tables.scaling import TableScaling
 from ..distributions.tables import Columns
 from ..errors import UserError, did_you_mean
@@ -32,6 +34,8 @@ POOL_SIZE, CODES_PER_ROW = 20_000, 4
 """codes from which the answer's are drawn, at least; and for each row"""
 MIN_EFFECTIVE_SHARE = 0.1
 """effective sample size, as a share of the rows, below which it is worth a note"""
+MAX_ROUNDS = 30
+"""times that rows which break a constraint are drawn anew"""
 CPU = torch.device("cpu")
 
 
@@ -107,11 +111,24 @@ def draw_given(
     trained: "Trained", given: Given, seed: int, fitted_prior: str | None
 ) -> tuple[Float64[Tensor, "n c"], Float[Tensor, " n"]]:
     """Rows with the values that are given, and the effective sample size of each row's codes."""
+    encoding = table_scaling(trained, "where").encoding
+    given = learnt_values(encoding, given)
     z, sizes = draw_codes_given(trained, given, seed, fitted_prior)
     noise = draw_noise(trained.shape, len(z), seed)
     assert noise is not None
-    x = trained.generate(z, None, noise).x
-    return torch.where(given.is_given, given.x, x), sizes
+    learnt = encoding.constraints.learnt(trained.generate(z, None, noise).x)
+    return encoding.constraints.restore(torch.where(given.is_given, given.x, learnt)), sizes
+
+
+def learnt_values(encoding: TableEncoding, given: Given) -> Given:
+    """Values that are given as they are learnt; UserError for one that a constraint binds to others that are not."""
+    constraints = encoding.constraints
+    for i in constraints.kept:
+        *others, last = constraints.items[i].places
+        if bool((given.is_given[:, last] & ~given.is_given[:, others].all(1)).any()):
+            text = constraints.items[i].text
+            raise UserError(f'"{text}" binds what is given to columns that are not: give these as well')
+    return Given(constraints.learnt(given.x), given.is_given)
 
 
 def draw_codes_given(
@@ -221,7 +238,37 @@ def sample_rows(
         given = merge(given, balanced_values(trained, balance, n)) if balance else given
     x, sizes = draw_given(trained, given, seed, fitted_prior)
     metadata = {"effective_sample_size": float(sizes.min())}
-    return Examples(x, scaling=trained.domain_scaling(), metadata=metadata, notes=tuple(effective_size_notes(sizes)))
+    examples = Examples(
+        x, scaling=trained.domain_scaling(), metadata=metadata, notes=tuple(effective_size_notes(sizes))
+    )
+
+    def draw(rows: Tensor, seed: int) -> Tensor:
+        return draw_given(trained, Given(given.x[rows], given.is_given[rows]), seed, fitted_prior)[0]
+
+    return enforce(examples, draw, seed)
+
+
+def enforce(examples: Examples, draw: Callable[[Tensor, int], Tensor], seed: int) -> Examples:
+    """The rows, of which those that break a constraint are drawn anew, by their numbers and a seed.
+
+    UserError where some still do after `MAX_ROUNDS`.
+    """
+    scaling = examples.scaling
+    if not isinstance(scaling, TableScaling) or not (checked := scaling.encoding.constraints.checked):
+        return examples
+    x, n_drawn = examples.x.clone(), 0
+    for i in range(MAX_ROUNDS + 1):
+        broken = (~torch.stack([constraint.holds(x) for constraint in checked]).all(0)).nonzero()[:, 0]
+        if not len(broken):
+            break
+        if i == MAX_ROUNDS:
+            texts = ", ".join(c.text for c in checked if not bool(c.holds(x).all()))
+            what = f"{len(broken):,} of {len(x):,} rows still break a constraint after {MAX_ROUNDS} rounds ({texts})"
+            raise UserError(f"{what}: ask for fewer rows, or train for longer")
+        x[broken] = draw(broken, seed + 7919 * (i + 1))
+        n_drawn += len(broken)
+    notes = (f"{n_drawn:,} rows that broke a constraint were drawn anew",) if n_drawn else ()
+    return replace(examples, x=x, notes=(*examples.notes, *notes))
 
 
 def merge(a: Given, b: Given) -> Given:

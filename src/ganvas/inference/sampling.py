@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from ..data.memory import check_examples_fit
 from ..errors import UserError
 from ..model import model_name
 from ..viz.images import Examples
-from .rows import draw_noise, sample_rows
+from .rows import draw_noise, enforce, sample_rows
 
 if TYPE_CHECKING:
     from .trained import Trained
@@ -29,7 +30,9 @@ def sample_examples(
         codes = trained.sample_codes(64 if n is None else n, seed, fitted_prior)
         labels = trained.class_labels(len(codes), label)
         examples = trained.generate(codes, labels, draw_noise(trained.shape, len(codes), seed))
-        return examples if labels is None else replace(examples, labels=labels, classes=classes)
+        if labels is None:
+            return enforce(examples, lambda rows, other: sample_numbers(trained, len(rows), other, fitted_prior), seed)
+        return replace(examples, labels=labels, classes=classes)
     if n is not None or label is not None:
         raise UserError(f"per_class={per_class} makes examples of every class: leave out `n` and `label`")
     if not trained.model.is_conditional:
@@ -43,3 +46,9 @@ def sample_examples(
     examples, rows = trained.generate(codes, labels), tuple(classes[i] for i in present)
     columns = per_class if examples.x.ndim > 2 else examples.columns
     return replace(examples, labels=labels, classes=classes, row_labels=rows, columns=columns)
+
+
+def sample_numbers(trained: "Trained", n: int, seed: int, fitted_prior: str | None) -> Tensor:
+    """The numbers of n examples."""
+    codes = trained.sample_codes(n, seed, fitted_prior)
+    return trained.generate(codes, trained.class_labels(n, None), draw_noise(trained.shape, n, seed)).x

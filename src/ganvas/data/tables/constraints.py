@@ -5,17 +5,17 @@
     net + tax = total a sum or a difference of columns that another one equals
     unique name, day  no two rows have the same values in these columns
 
-The first is kept by what is learnt: in place of `end` the gap between the two, which is never below 0.  The third too:
-`total` is computed, and not learnt.  A bound holds since samples are within what the column has.  What cannot be kept so
-(a strict inequality, values that are missing in one of two columns, unique rows) is checked, and rows that break it are
-drawn anew, for a number of rounds, which a note says.
+The first is kept by what is learnt: in place of `end` the gap between the two, which is never below 0.  The third
+too: `total` is computed, and not learnt.  What cannot be kept so (a strict inequality, a bound, values that are missing
+in one of two columns, unique rows) is checked, and rows that break it are drawn anew, for a number of rounds, which a
+note says.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float64
@@ -98,6 +98,33 @@ class Constraints:
             x[:, last] = (gap - rest) * sign  # the sum of all is the gap
         return x
 
+    def as_json(self) -> dict[str, Any]:
+        """In JSON's types."""
+        return {"items": [asdict(item) for item in self.items], "kept": list(self.kept)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Constraints":
+        """The inverse of `as_json`."""
+        items = ({**item, "places": tuple(item["places"]), "signs": tuple(item["signs"])} for item in values["items"])
+        return cls(tuple(Constraint(**item) for item in items), tuple(values["kept"]))
+
+    def learnt_columns(self, columns: Sequence[Column]) -> list[Column]:
+        """The columns as what is learnt of them is: of a gap without the values that many rows of the column have."""
+        changed = {self.items[i].places[-1]: self.items[i] for i in self.kept}
+
+        def change(j: int, column: Column) -> Column:
+            if j not in changed:
+                return column
+            parts = [columns[place] for place in changed[j].places]
+            decimals = [0 if part.is_integral else part.decimals for part in parts]
+            known = [n for n in decimals if n is not None]
+            most = max(known) if len(known) == len(decimals) else None
+            return replace(
+                column, kind="integer" if most == 0 else "real", decimals=most, atoms=(), low=None, high=None
+            )
+
+        return [change(j, column) for j, column in enumerate(columns)]
+
     def check_data(self, x: Float64[Tensor, "n c"], name: str) -> None:
         """UserError where rows break one."""
         for constraint in self.items:
@@ -106,6 +133,9 @@ class Constraints:
                 rows = ", ".join(str(int(i) + 1) for i in broken[:5])
                 what = f'{len(broken):,} of {len(x):,} rows of {name} break "{constraint.text}", among them row {rows}'
                 raise UserError(f"{what}: mend or leave out these rows, or the constraint")
+
+
+NO_CONSTRAINTS = Constraints()
 
 
 def parse_constraints(

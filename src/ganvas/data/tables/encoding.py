@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...table_shape import Block, TableShape
 from .columns import Column
+from .constraints import NO_CONSTRAINTS, Constraints
 
 MAX_INTERVALS, ROWS_PER_INTERVAL, MAX_KNOTS = 64, 50, 2048
 """most intervals of a column, least rows for each, and most points that a column's quantiles are kept at"""
@@ -167,6 +168,8 @@ class TableEncoding:
     columns: tuple[ColumnEncoding, ...]
     shares: Float[Tensor, " d"]
     """the share of the rows that have each entry; 0 at positions"""
+    constraints: Constraints = NO_CONSTRAINTS
+    """what holds in every row"""
 
     @cached_property
     def shape(self) -> TableShape:
@@ -174,18 +177,21 @@ class TableEncoding:
         return TableShape([column.block for column in self.columns], self.shares)
 
     @classmethod
-    def fit(cls, x: Float64[Tensor, "n c"], columns: Sequence[Column]) -> "TableEncoding":
-        """That of rows whose columns have been learnt to be these."""
+    def fit(
+        cls, x: Float64[Tensor, "n c"], columns: Sequence[Column], constraints: Constraints = NO_CONSTRAINTS
+    ) -> "TableEncoding":
+        """That of rows with these columns and constraints."""
+        x, columns = constraints.learnt(x), constraints.learnt_columns(columns)
         encodings = tuple(fit_column(x[:, j].cpu(), column) for j, column in enumerate(columns))
         shape, parts = TableShape([encoding.block for encoding in encodings]), []
         for j, encoding in enumerate(encodings):
             entries = encoding.encode(x[:, j].cpu())[0].bincount(minlength=encoding.block.width)
             parts.append(entries / len(x))
-        return cls(encodings, torch.cat(parts) if parts else torch.zeros(shape))
+        return cls(encodings, torch.cat(parts) if parts else torch.zeros(shape), constraints)
 
     def encode(self, x: Float64[Tensor, "n c"]) -> Float[Tensor, "n d"]:
         """Rows as models see them."""
-        shape = self.shape
+        shape, x = self.shape, self.constraints.learnt(x)
         y = x.new_zeros(len(x), *shape, dtype=torch.float32)
         for j, (column, start) in enumerate(zip(self.columns, shape.starts, strict=True)):
             entry, position = column.encode(x[:, j])
@@ -196,6 +202,10 @@ class TableEncoding:
 
     def decode(self, y: Float[Tensor, "n d"]) -> Float64[Tensor, "n c"]:
         """The rows of the likeliest entries."""
+        return self.constraints.restore(self.decode_learnt(y))
+
+    def decode_learnt(self, y: Float[Tensor, "n d"]) -> Float64[Tensor, "n c"]:
+        """The same, with what is learnt in place of columns that constraints bind."""
         shape, parts = self.shape, []
         for column, part in zip(self.columns, shape.entry_slices, strict=True):
             position = y[:, part.stop] if column.intervals else None
@@ -216,7 +226,9 @@ class TableEncoding:
         ]  # fmt: skip
 
     @classmethod
-    def from_state(cls, tensors: dict[str, Tensor], columns: Sequence[dict[str, Any]]) -> "TableEncoding":
+    def from_state(
+        cls, tensors: dict[str, Tensor], columns: Sequence[dict[str, Any]], constraints: Constraints = NO_CONSTRAINTS
+    ) -> "TableEncoding":
         """The inverse of `state`; ValueError where they do not go together."""
         sizes = [[int(c["sizes"][i]) for c in columns] for i in range(3)]
         names = ("atoms", "knots", "ranks")
@@ -230,7 +242,7 @@ class TableEncoding:
         shares = tensors["shares"].float()
         if tuple(shares.shape) != tuple(TableShape([encoding.block for encoding in encodings])):
             raise ValueError("the shares of a table's entries are not as many as its entries")
-        return cls(encodings, shares)
+        return cls(encodings, shares, constraints)
 
     def to(self, device: torch.device) -> "TableEncoding":
         """The same on a device."""

@@ -12,6 +12,7 @@ from ...model import Shape
 from ..dataset import Dataset
 from ..scaling import Scaling
 from .columns import Column, column_from_json
+from .constraints import Constraints
 from .encoding import TableEncoding
 from .table import Table
 
@@ -35,6 +36,12 @@ class TableScaling(Scaling):
         """The columns that rows have numbers of."""
         return tuple(column for column in self.columns if column.is_learnt)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of columns as the option `column` has them, so that few rows are read as many were."""
+        plain = ("integer", "real", "category", "boolean")
+        return tuple(f"{column.name}:{column.kind}" for column in self.columns if column.kind in plain)
+
     def holds(self, dataset: Dataset) -> bool:
         return isinstance(dataset, Table) and dataset.columns == self.columns
 
@@ -55,7 +62,9 @@ class TableScaling(Scaling):
 def table_state(scaling: TableScaling) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of a file that keeps it."""
     tensors, entries = scaling.encoding.state()
-    header = {"columns": [column.as_json() for column in scaling.columns], "entries": entries}
+    header: dict[str, Any] = {"columns": [column.as_json() for column in scaling.columns], "entries": entries}
+    if scaling.encoding.constraints:
+        header["constraints"] = scaling.encoding.constraints.as_json()
     return {f"scaling/0/{name}": t.cpu() for name, t in tensors.items()}, {"table": header}
 
 
@@ -67,4 +76,6 @@ def table_from_state(
         return None
     columns: Sequence[Column] = [column_from_json(values) for values in table["columns"]]
     parts = {name: tensors.pop(f"scaling/0/{name}") for name in TENSORS}
-    return TableScaling(pixel_range, columns=tuple(columns), encoding=TableEncoding.from_state(parts, table["entries"]))
+    constraints = Constraints.from_json(table["constraints"]) if "constraints" in table else Constraints()
+    encoding = TableEncoding.from_state(parts, table["entries"], constraints)
+    return TableScaling(pixel_range, columns=tuple(columns), encoding=encoding)

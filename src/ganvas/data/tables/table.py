@@ -15,6 +15,7 @@ from ...errors import UserError
 from ...model import Shape
 from ..dataset import Dataset
 from .columns import Column
+from .constraints import parse_constraints
 from .encoding import TableEncoding
 
 
@@ -89,14 +90,23 @@ class Table(Dataset):
         """The table whose epochs draw rows by conditions."""
         return replace(self, by_conditions=True)
 
-    def with_own_encoding(self) -> "Table":
-        """The table with the encoding that its own rows suggest; UserError where it has no column to learn."""
+    def with_own_encoding(self, constraints: Sequence[str] = ()) -> "Table":
+        """The table with the encoding that its own rows suggest; UserError where it has no column to learn.
+
+        `constraints` are texts, of what holds in every row: UserError where they cannot be read, or a row breaks one.
+        """
         if not self.learnt_columns:
             kinds = ", ".join(f"{c.name} is {'an' if c.kind == 'identifier' else 'a'} {c.kind}" for c in self.columns)
             raise UserError(
                 f"{self.name} has no column to learn ({kinds}): give more rows, or say --column NAME:category"
             )
-        return replace(self, encoding=TableEncoding.fit(self.x, self.learnt_columns))
+        columns = self.learnt_columns
+        parsed = parse_constraints(constraints, columns, self.x, self.name)
+        encoding = TableEncoding.fit(self.x, columns, parsed)
+        # what is computed from other columns may lie beyond what the rows have
+        free = {columns[parsed.items[i].places[-1]].name for i in parsed.kept}
+        stored = tuple(replace(c, low=None, high=None) if c.name in free else c for c in self.columns)
+        return replace(self, columns=stored, encoding=encoding)
 
     def with_columns(self, columns: Sequence[Column], encoding: TableEncoding) -> "Table":
         """The table with the columns and the encoding of a model; UserError where it has others.
@@ -117,12 +127,13 @@ class Table(Dataset):
                     f'{self.name}: column "{column.name}" {kinds}: say --column {column.name}:{column.kind}'
                 )
             if column.is_category:
-                places = {value: i for i, value in enumerate(column.categories)}
-                codes = torch.tensor([float(places.get(v, torch.nan)) for v in mine.categories], dtype=torch.float64)
-                unknown = [str(v) for v in mine.categories if v not in places]
+                places = {str(value): i for i, value in enumerate(column.categories)}
+                names = [str(value) for value in mine.categories]
+                codes = torch.tensor([float(places.get(name, torch.nan)) for name in names], dtype=torch.float64)
+                unknown = [name for name in names if name not in places]
                 if unknown:
-                    names = ", ".join(unknown[:5])
-                    notes.append(f'the model does not know these of column "{column.name}", missing to it: {names}')
+                    what = f'the model does not know these of column "{column.name}", missing to it'
+                    notes.append(f"{what}: {', '.join(unknown[:5])}")
                 known_codes = codes[x.nan_to_num(0).long()] if len(codes) else x
                 x = torch.where(x.isnan(), x, known_codes)
             parts.append(x)
