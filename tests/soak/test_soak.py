@@ -27,6 +27,7 @@ def clock_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the soak changes of this process is as it was for the next test."""
     for name in ("FIRST_SAVE_SECONDS", "SAVE_INTERVAL_SECONDS", "draw_curves"):
         monkeypatch.setattr(fit, name, getattr(fit, name))
+    monkeypatch.setattr(os, "fsync", os.fsync)
 
 
 def test_killed_runs_go_on_to_the_same_bits(tmp_path: Path) -> None:
