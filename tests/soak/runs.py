@@ -133,7 +133,7 @@ def without_clock(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def draw_blank() -> None:
-    """Let this process draw no curves, which takes most of a small run's time; files are written as ever.
+    """Let this process draw no curves and no animation, most of a small run's time; files are written as ever.
 
     Nor does it save by the clock: a run on a busy machine would have previews that another has not.  Nor does it wait
     for the disk, which only a machine without power would need: a killed process has written what the system has.
@@ -142,6 +142,7 @@ def draw_blank() -> None:
 
     fit.FIRST_SAVE_SECONDS = fit.SAVE_INTERVAL_SECONDS = inf
     fit.draw_curves = lambda lines: Image.new("RGB", (2, 2))
+    fit.encode_previews = lambda previews: b"an animation"
     os.fsync = lambda descriptor: None
 
 

@@ -25,7 +25,7 @@ if sys.platform == "linux":
 @pytest.fixture(autouse=True)
 def clock_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the soak changes of this process is as it was for the next test."""
-    for name in ("FIRST_SAVE_SECONDS", "SAVE_INTERVAL_SECONDS", "draw_curves"):
+    for name in ("FIRST_SAVE_SECONDS", "SAVE_INTERVAL_SECONDS", "draw_curves", "encode_previews"):
         monkeypatch.setattr(fit, name, getattr(fit, name))
     monkeypatch.setattr(os, "fsync", os.fsync)
 
