@@ -1,8 +1,8 @@
 """Ganvas under faults: `python3 dev.py soak --minutes 10`.
 
 Runs of every model are killed, at writes and at any moment, and go on; disks are full at each write; damaged files are
-read; with --growth, long runs are looked at.  All happens in a temporary folder, which is kept only where something was
-found.  Ctrl-C ends the part under way.  Exit code 0: nothing was found.
+read.  With --growth, long runs are looked at instead.  All happens in a temporary folder, which is kept only where
+something was found.  Ctrl-C ends the part under way.  Exit code 0: nothing was found.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ SHARES = {"kills": 0.45, "full disks": 0.25, "damaged files": 0.3}
 
 def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 dev.py soak", description=__doc__.split("\n\n")[1])
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long it takes, but for --growth (10)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long it takes, unless by number (10)")
     parser.add_argument("--kills", type=int, help="so many kills, in place of minutes")
     parser.add_argument("--disks", type=int, help="so many full disks, in place of minutes")
     parser.add_argument("--inputs", type=int, help="so many damaged files, in place of minutes")
     parser.add_argument("--input", type=int, help="read this one damaged file again, with its traceback")
-    parser.add_argument("--growth", action="store_true", help="train for 20,000 steps as well, and look at memory")
+    parser.add_argument("--growth", action="store_true", help="train each model for 20,000 steps, and look at memory")
     parser.add_argument("--models", default="", help="of these models only, e.g. vae,gan")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn at random (0)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -69,7 +70,7 @@ def soak(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     names = options.models.split(",") if options.models else list(MODELS)
     if unknown := set(names) - MODELS.keys():
         sys.exit(f"no model {', '.join(sorted(unknown))}: there are {', '.join(MODELS)}")
-    by_count = any(n is not None for n in (options.kills, options.disks, options.inputs))
+    by_count = options.growth or any(n is not None for n in (options.kills, options.disks, options.inputs))
     rows = []
     parts = {
         "kills": (lambda: kill_runs(names, folder, options.seed), options.kills, "kills"),
@@ -85,7 +86,7 @@ def soak(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         )
     if options.growth:
         print("growth ...", file=sys.stderr, flush=True)
-        rows.append(run_part("growth", grow(names, folder), 60 * options.minutes, None))
+        rows.append(run_part("growth", grow(names, folder), inf, None))
     return rows
 
 

@@ -5,19 +5,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import ganvas
+from ganvas.data import Dataset, from_array
 from ganvas.models import MODELS
 from ganvas.training import fit
 from tests.support.data import image_collection, sources
+from tests.support.frozen import IMAGES
 from tests.support.models import small
 
 from .faults import in_child
-from .runs import Report, draw_blank
+from .runs import Report
 
-STEPS, WARM_UP, LOOK_EVERY = 20_000, 4000, 500
+STEPS, WARM_UP, LOOK_EVERY = 20_000, 1000, 500
 SILENCE = 1800.0
 """seconds after which a run that says nothing hangs: on a busy machine so many steps take minutes"""
-MOST_GROWTH = 20 * 2**20
+MOST_GROWTH = 20e6
 """bytes that a process may grow by after its warm-up"""
 
 
@@ -30,15 +34,16 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a listing holds no Path for each
 
 
-def train_and_look(name: str, folder: Path, steps: int) -> Callable[[Callable[[str], None]], None]:
-    """Work for a child: it trains, and says memory and open files every so many steps.
+def examples(kind: str) -> Dataset:
+    """A few images, or vectors, whose previews are scatter plots."""
+    vectors = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    return image_collection(40, (8, 8, 3)) if kind == "images" else from_array(vectors, np.arange(40) % 5)
 
-    Curves are blank: when they are drawn depends on the clock, and what Matplotlib then takes is not collected at once.
-    Nor are the examples vectors, of which previews are such drawings.
-    """
+
+def train_and_look(name: str, kind: str, folder: Path, steps: int) -> Callable[[Callable[[str], None]], None]:
+    """Work for a child: it trains, and says memory and open files every so many steps."""
 
     def work(say: Callable[[str], None]) -> None:
-        draw_blank()
         real = fit.training
 
         def watched(*arguments: Any) -> Iterator[int]:
@@ -49,30 +54,32 @@ def train_and_look(name: str, folder: Path, steps: int) -> Callable[[Callable[[s
 
         fit.training = watched
         options: dict[str, Any] = {"batch_size": 8, "checkpoint_every": LOOK_EVERY, "device": "cpu", "quiet": True}
-        data = sources(MODELS[name], image_collection(40, (8, 8, 3)))
+        data = sources(MODELS[name], examples(kind))
         ganvas.train(small(MODELS[name], width=4), data, folder=folder, steps=steps, **options)
 
     return work
 
 
 def grow(names: list[str], folder: Path, steps: int = STEPS) -> Iterator[Report]:
-    """Train one model after the other for a long time; yields after each.  Nothing where there is no /proc."""
+    """Train each model for a long time, on images and on vectors; yields after each.  Nothing without /proc."""
     report = Report()
-    for name in names if Path("/proc/self/statm").exists() else ():
-        outcome = in_child(train_and_look(name, folder / f"long-{name}", steps), silence=SILENCE)
+    runs = [(name, kind) for name in names for kind in ("images", "vectors")[: 1 if name in IMAGES else 2]]
+    for name, kind in runs if Path("/proc/self/statm").exists() else ():
+        run = f"{name} on {kind}"
+        outcome = in_child(train_and_look(name, kind, folder / f"long-{name}-{kind}", steps), silence=SILENCE)
         if outcome.code:
-            report.findings.append(f"{name}: {outcome.said.strip()[-600:]}")
+            report.findings.append(f"{run}: {outcome.said.strip()[-600:]}")
             yield report
             continue
         looks = [tuple(map(int, line.split())) for line in outcome.said.splitlines()]
         later = [look for look in looks if look[0] >= min(WARM_UP, steps // 2)]
-        growth = later[-1][1] - later[0][1]
+        growth = max(look[1] for look in later) - later[0][1]
         files = sorted({look[2] for look in later})
         report.counts["runs"] += 1
         report.counts["steps"] += steps
-        report.counts[f"{name}: KiB"] = growth >> 10
+        report.counts[f"{run}: KiB"] = growth >> 10
         if growth > MOST_GROWTH:
-            report.findings.append(f"{name} grew by {growth / 2**20:.1f} MiB in {later[-1][0] - later[0][0]} steps")
+            report.findings.append(f"{run} grew by {growth / 1e6:.1f} MB in {later[-1][0] - later[0][0]} steps")
         if len(files) > 1:
-            report.findings.append(f"{name} had {files} files open")
+            report.findings.append(f"{run} had {files} files open")
         yield report

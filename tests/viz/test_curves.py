@@ -1,5 +1,6 @@
 """The curves of a run's log: every number is drawn, where it belongs, and nothing in a log stops them."""
 
+import gc
 import logging
 import os
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 import ganvas
@@ -16,7 +19,17 @@ from ganvas.data import Dataset
 from ganvas.model import Model
 from ganvas.training.run_records import losses_of, read_log
 from ganvas.viz.curves import draw_curves, log_series, loss_names, metric_title
-from ganvas.viz.plots import CHART_HEIGHT, CHART_WIDTH, COLOURS, Chart, Series, downsample, format_tick, line_charts
+from ganvas.viz.plots import (
+    CHART_HEIGHT,
+    CHART_WIDTH,
+    COLOURS,
+    Chart,
+    Series,
+    downsample,
+    format_tick,
+    line_charts,
+    scatter,
+)
 
 GAMES: list[Model] = [ganvas.DCGAN(width=4), ganvas.WGANGP(width=4, n_critic=1), ganvas.R3GAN(width=4)]
 
@@ -171,3 +184,18 @@ def test_the_schedule_in_a_line_is_no_loss() -> None:
     line = {"step": 1, "seconds": 0.1, "real": 1.0, "schedule": {"lr_factor": 0.5}}
     assert loss_names([line]) == ["real"]
     assert losses_of(line) == {"real": 1.0}
+
+
+def test_figures_are_freed_at_once() -> None:
+    """Else a run whose previews are drawings would hold dozens of them."""
+
+    def figures() -> int:
+        return sum(type(each) is Figure for each in gc.get_objects())
+
+    gc.collect()
+    before = figures()
+    for _ in range(2):
+        scatter([torch.zeros(3, 2)])
+        draw({"a": line([1.0, 2.0])})
+        assert figures() == before
+    assert gc.isenabled()

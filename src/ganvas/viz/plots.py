@@ -1,5 +1,6 @@
 """The drawing kit: line charts and scatter plots by matplotlib, which is imported when something is drawn."""
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,22 @@ class Chart:
 
 
 @contextmanager
+def no_figures_left() -> Iterator[None]:
+    """Free figures that are drawn within, which are cycles, when it ends; else dozens of them, MiB each, stay for long.
+
+    Python looks for no garbage until then: all is still in its youngest generation, where it is found in a moment.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect(0)
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
 def drawing(width: int, height: int, scale: int = 1) -> Iterator["Figure"]:
     """A figure of so many pixels, times `scale`, in Ganvas's style; the user's settings do not matter and are kept."""
     logger = logging.getLogger("matplotlib")  # no notes on its font cache, and on letters that its font lacks
@@ -116,6 +133,7 @@ def palette(n: int) -> list[str]:
     return list(few) if n <= len(COLOURS) else [colors.to_hex(colour) for colour in many]
 
 
+@no_figures_left()
 def line_charts(charts: Sequence[Chart], columns: int = 3, scale: int = 1) -> Image.Image:
     """Charts in rows of `columns`, with `scale` times the pixels."""
     columns = min(columns, len(charts))
@@ -125,6 +143,7 @@ def line_charts(charts: Sequence[Chart], columns: int = 3, scale: int = 1) -> Im
         return to_image(figure)
 
 
+@no_figures_left()
 def line_grid(x: np.ndarray, columns: int, height: int, width: int) -> Image.Image:
     """Signals n x c x length with numbers in [0, 1], in frames of so many pixels, a line a channel."""
     from matplotlib.collections import LineCollection, PatchCollection
@@ -247,6 +266,7 @@ def extent(points: Tensor) -> tuple[tuple[float, float], float]:
     return (x, y), max(1e-6, 1e-6 * abs(x), 1e-6 * abs(y), (high - low).max().item() * 0.55)
 
 
+@no_figures_left()
 def scatter(sets: Sequence[Tensor], title: str = "") -> Image.Image:
     """Sets of vectors n x d as dots, a panel a set, all with the axes of the first."""
     with planes(flat(sets[0]), len(sets), title) as figure:
@@ -255,6 +275,7 @@ def scatter(sets: Sequence[Tensor], title: str = "") -> Image.Image:
         return to_image(figure)
 
 
+@no_figures_left()
 def scatter_by_class(x: Tensor, labels: Tensor, names: Sequence[str], title: str = "") -> Image.Image:
     """Vectors n x d as dots in the colours of their classes."""
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))  # no class on top
@@ -265,6 +286,7 @@ def scatter_by_class(x: Tensor, labels: Tensor, names: Sequence[str], title: str
         return to_image(figure)
 
 
+@no_figures_left()
 def plot_paths(
     x: Tensor, columns: int, names: Sequence[str] = (), background: Tensor | None = None, title: str = ""
 ) -> Image.Image:
@@ -281,6 +303,7 @@ def plot_paths(
         return to_image(figure)
 
 
+@no_figures_left()
 def histograms(counts: Tensor, low: float, high: float, names: Sequence[str]) -> Image.Image:
     """A line for each channel of how many of its values, in percent, are in each equal step from low to high.
 
@@ -301,6 +324,7 @@ def histograms(counts: Tensor, low: float, high: float, names: Sequence[str]) ->
         return to_image(figure)
 
 
+@no_figures_left()
 def bars(numbers: dict[str, int]) -> Image.Image:
     """A horizontal bar for each name, with its number."""
     line, left = 18, 180
