@@ -69,22 +69,25 @@ def on_writes(act: Callable[[str, list[Path]], None]) -> None:
     sys.addaudithook(hook)
 
 
-def install(kind: Kind, at: int, folder: Path) -> list[Path]:
-    """Let this process fail at its write number `at` below the folder; what is returned has the paths of all writes."""
-    writes, last, root = list[Path](), (folder, 0), folder.absolute()
+def install(kind: Kind, at: int, folder: Path) -> list[tuple[Path, bool]]:
+    """Let this process fail at its write number `at` below the folder.
+
+    What is returned has the paths of all writes, each with whether it takes room on the disk.
+    """
+    writes, last, root = list[tuple[Path, bool]](), (folder, 0), folder.absolute()
 
     def act(event: str, paths: list[Path]) -> None:
         nonlocal last
         path = paths[0].absolute()
         if not path.is_relative_to(root):
             return
-        writes.append(path)
+        takes_room = event in ("open", "os.mkdir")
+        writes.append((path, takes_room))
         n = len(writes)
         if n == at and kind in ("before", "half"):
             if kind == "half" and last[0].is_file():
                 os.truncate(last[0], (last[1] + last[0].stat().st_size) // 2)
             os.kill(os.getpid(), signal.SIGKILL)
-        takes_room = event in ("open", "os.mkdir")
         if n >= at and kind == "full" and takes_room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(paths[0]))
         size = path.stat().st_size if path.is_file() else 0

@@ -67,20 +67,21 @@ class Subject:
         return contents(folder)
 
     @cached_property
-    def writes(self) -> tuple[list[str], float]:
-        """The kinds of files that it writes, one after the other, and the seconds that it takes."""
+    def writes(self) -> tuple[list[tuple[str, bool]], float]:
+        """The kinds of files that it writes, each with whether that takes room, and the seconds that it takes."""
         folder = self.folder / f"{self.name}-counted"
 
         def count(say: Callable[[str], None]) -> None:
-            paths = install("none", 0, folder)
+            writes = install("none", 0, folder)
             self.go(folder)
-            say("\n".join("its folder" if path == folder.absolute() else kind_of_file(path) for path in paths))
+            names = ("its folder" if path == folder.absolute() else kind_of_file(path) for path, _ in writes)
+            say(json.dumps([(name, takes_room) for name, (_, takes_room) in zip(names, writes, strict=True)]))
 
         start_time = time.monotonic()
         outcome = in_child(count)
         assert outcome.code == 0, outcome.said
         shutil.rmtree(folder)
-        return outcome.said.splitlines(), time.monotonic() - start_time
+        return json.loads(outcome.said), time.monotonic() - start_time
 
     def with_fault(self, folder: Path, kind: Kind, at: int, kill_after: float | None = None) -> Any:
         def work(say: Callable[[str], None]) -> None:
@@ -179,17 +180,18 @@ def kill_runs(names: list[str], folder: Path, seed: int) -> Iterator[Report]:
 
 
 def fill_disk(names: list[str], folder: Path, seed: int) -> Iterator[Report]:
-    """Fill the disk at each write of runs of these models; yields after each run.
+    """Fill the disk at each write that takes room, of runs of these models; yields after each run.
 
-    The order is drawn at random, but for one write of each kind of file in each way, which come first.
+    A full disk refuses no others, such as to rename.  The order is drawn at random, but for one write of each kind of
+    file in each way, which come first.
     """
     draw_blank()
     report, subjects = Report(), [Subject(name, folder) for name in names]
     places: list[tuple[str, Kind, Subject, int]] = []
     for subject in subjects:
         _ = subject.undisturbed
-        for at, file in enumerate(subject.writes[0], 1):
-            places += [(file, "full", subject, at), (file, "short", subject, at)]
+        for at, (file, takes_room) in enumerate(subject.writes[0], 1):
+            places += [(file, kind, subject, at) for kind in ("full", "short") if takes_room]
     Random(seed).shuffle(places)
     first = list({place[:2]: place for place in places}.values())
     chosen = set(first)
