@@ -28,6 +28,8 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from ..data import Dataset
+from ..data.tables.encoding import COARSE
+from ..data.tables.table import Table
 from ..errors import UserError
 from ..fields import Count, Fraction, Positive, Size, Weight, split_commas
 from ..model import Batch, Move, Shape, device_of, minimize
@@ -168,6 +170,10 @@ class Adversarial(LatentModel):
             raise UserError(f"augment_target={self.augment_target:g} needs kinds of change: give augment as well")
         if self.pack > 1 and self.is_conditional:
             raise UserError(f"pack={self.pack} shows D examples of different labels at once: use pack=1")
+
+    def preprocess(self, data: Dataset, *, deterministic: bool = False) -> Dataset:
+        """The data; numbers of a table in ten intervals, since D judges rows whole."""
+        return data.with_resolution(COARSE) if isinstance(data, Table) else data
 
     def unused_options(self, shape: Shape) -> dict[str, str]:
         is_adaptive = self.augment_target is not None

@@ -60,9 +60,10 @@ class CTGAN(Adversarial):
             raise UserError(f"ctgan learns tables with columns, and {data.name} holds {data.kind}s: use wgangp")
 
     def preprocess(self, data: Dataset, *, deterministic: bool = False) -> Dataset:
-        """The table, of which an epoch draws rows by conditions."""
-        assert isinstance(data, Table)
-        return data.by_condition()
+        """The table, of which an epoch draws rows by conditions, with ten intervals a number."""
+        table = super().preprocess(data)
+        assert isinstance(table, Table)
+        return table.by_condition()
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         assert isinstance(shape, TableShape)

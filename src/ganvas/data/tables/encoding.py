@@ -11,7 +11,7 @@ own rates.  A missing value is an entry in either.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,12 +22,24 @@ from ...table_shape import Block, TableShape
 from .columns import Column
 from .constraints import NO_CONSTRAINTS, Constraints
 
-MAX_INTERVALS, ROWS_PER_INTERVAL, MAX_KNOTS = 64, 50, 2048
-"""most intervals of a column, least rows for each, and most points that a column's quantiles are kept at"""
-MAX_ATOMS, ROWS_PER_ATOM = 128, 5
-"""most numbers that are all atoms, beside those that many rows have, and least rows for each on average"""
+ROWS_PER_INTERVAL, ROWS_PER_ATOM, MAX_KNOTS = 50, 5, 2048
+"""least rows for each interval, and on average for each number where all are atoms; most points of a column's quantiles
+that are kept"""
 MIN_CATEGORY_ROWS, MAX_CATEGORIES = 5, 256
 """rows below which a category is rare, and most categories of a column that are not"""
+
+
+class Resolution(NamedTuple):
+    """How finely numbers are told apart."""
+
+    intervals: int
+    """most intervals of a column"""
+    atoms: int
+    """most numbers that are all atoms, beside those that many rows have"""
+
+
+FINE, COARSE = Resolution(64, 128), Resolution(10, 16)
+"""for a distribution of each column, and for networks that judge rows whole (CTGAN has up to ten modes)"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +131,7 @@ def interpolate(x: Tensor, xs: Float64[Tensor, " k"], ys: Float64[Tensor, " k"])
     return torch.lerp(y0, y1, ((x - x0) / (x1 - x0)).clamp(0, 1))
 
 
-def fit_column(x: Float64[Tensor, " n"], column: Column) -> ColumnEncoding:
+def fit_column(x: Float64[Tensor, " n"], column: Column, resolution: Resolution = FINE) -> ColumnEncoding:
     """The entries of a column with these values."""
     values: np.ndarray = x.numpy()
     has_missing = bool(np.isnan(values).any())
@@ -127,10 +139,10 @@ def fit_column(x: Float64[Tensor, " n"], column: Column) -> ColumnEncoding:
     different, counts = np.unique(values, return_counts=True)
     if column.is_category:
         return fit_category(different, counts, has_missing)
-    intervals = int(np.clip(len(values) // ROWS_PER_INTERVAL, 1, MAX_INTERVALS))
+    intervals = int(np.clip(len(values) // ROWS_PER_INTERVAL, 1, resolution.intervals))
     is_atom = (counts > len(values) / intervals) | np.isin(different, column.atoms)
     others, n = different[~is_atom], counts[~is_atom]
-    if len(others) <= MAX_ATOMS and n.sum() >= ROWS_PER_ATOM * len(others):
+    if len(others) <= resolution.atoms and n.sum() >= ROWS_PER_ATOM * len(others):
         return make_encoding(different, has_missing=has_missing)
     middles = (np.cumsum(n) - n / 2) / n.sum()
     span = middles[-1] - middles[0]
@@ -178,11 +190,12 @@ class TableEncoding:
 
     @classmethod
     def fit(
-        cls, x: Float64[Tensor, "n c"], columns: Sequence[Column], constraints: Constraints = NO_CONSTRAINTS
-    ) -> "TableEncoding":
+        cls, x: Float64[Tensor, "n c"], columns: Sequence[Column], constraints: Constraints = NO_CONSTRAINTS,
+        resolution: Resolution = FINE,
+    ) -> "TableEncoding":  # fmt: skip
         """That of rows with these columns and constraints."""
         x, columns = constraints.learnt(x), constraints.learnt_columns(columns)
-        encodings = tuple(fit_column(x[:, j].cpu(), column) for j, column in enumerate(columns))
+        encodings = tuple(fit_column(x[:, j].cpu(), column, resolution) for j, column in enumerate(columns))
         shape, parts = TableShape([encoding.block for encoding in encodings]), []
         for j, encoding in enumerate(encodings):
             entries = encoding.encode(x[:, j].cpu())[0].bincount(minlength=encoding.block.width)

@@ -16,7 +16,7 @@ from ...model import Shape
 from ..dataset import Dataset
 from .columns import Column
 from .constraints import parse_constraints
-from .encoding import TableEncoding
+from .encoding import Resolution, TableEncoding
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +31,8 @@ class Table(Dataset):
 
     columns: tuple[Column, ...] = ()
     encoding: TableEncoding | None = None
+    has_own_encoding: bool = False
+    """whether the encoding was made of these rows, and not taken from a model"""
     by_conditions: bool = False
     """whether an epoch draws rows by conditions, as CTGAN learns, and a batch's labels are these"""
     hashes: Tensor | None = None
@@ -90,6 +92,14 @@ class Table(Dataset):
         """The table whose epochs draw rows by conditions."""
         return replace(self, by_conditions=True)
 
+    def with_resolution(self, resolution: Resolution) -> "Table":
+        """The table with numbers told apart as finely as this, unless its encoding is that of a model."""
+        assert self.encoding is not None
+        if not self.has_own_encoding:
+            return self
+        encoding = TableEncoding.fit(self.x, self.learnt_columns, self.encoding.constraints, resolution)
+        return replace(self, encoding=encoding)
+
     def with_own_encoding(self, constraints: Sequence[str] = ()) -> "Table":
         """The table with the encoding that its own rows suggest; UserError where it has no column to learn.
 
@@ -106,7 +116,7 @@ class Table(Dataset):
         # what is computed from other columns may lie beyond what the rows have
         free = {columns[parsed.items[i].places[-1]].name for i in parsed.kept}
         stored = tuple(replace(c, low=None, high=None) if c.name in free else c for c in self.columns)
-        return replace(self, columns=stored, encoding=encoding)
+        return replace(self, columns=stored, encoding=encoding, has_own_encoding=True)
 
     def with_columns(self, columns: Sequence[Column], encoding: TableEncoding) -> "Table":
         """The table with the columns and the encoding of a model; UserError where it has others.
@@ -137,7 +147,9 @@ class Table(Dataset):
                 known_codes = codes[x.nan_to_num(0).long()] if len(codes) else x
                 x = torch.where(x.isnan(), x, known_codes)
             parts.append(x)
-        table = replace(self, x=torch.stack(parts, 1), columns=tuple(columns), encoding=encoding)
+        table = replace(
+            self, x=torch.stack(parts, 1), columns=tuple(columns), encoding=encoding, has_own_encoding=False
+        )
         return table.with_notes(notes) if notes else table  # type: ignore[return-value]
 
     def example_hashes(self) -> Iterable[int] | np.ndarray:
