@@ -110,9 +110,8 @@ class Dataset(InMemory):
         """Whether a fourth channel of its images is alpha."""
         return self.alpha or not self.is_deep
 
-    @property
-    def encoded(self) -> "Dataset":
-        """The examples as numbers that can be compared: itself, where a `Table` has entries."""
+    def encoded_by(self, scaling: Any) -> "Dataset":
+        """The examples as numbers that can be compared: itself, where a `Table` has entries by a model's scaling."""
         return self
 
     def draw_order(self, generator: torch.Generator) -> Tensor | None:

@@ -174,12 +174,12 @@ def picture_scaling(dataset: Dataset) -> Scaling:
     return Scaling.fit_dataset(dataset) if dataset.is_deep else Scaling()
 
 
-def vector_scaling(dataset: Dataset) -> Scaling:
+def vector_scaling(dataset: Dataset, scaling: Scaling = Scaling()) -> Scaling:
     """The units in which vectors are compared: deviations of columns.  Numbers of signals and volumes stay in [0, 1].
 
     Some of their places hardly vary, such as what surrounds a scan: in deviations these would count the most.
     """
-    return Scaling() if dataset.is_deep else Scaling.fit(dataset.encoded.x)
+    return Scaling() if dataset.is_deep else Scaling.fit(dataset.encoded_by(scaling).x)
 
 
 def as_measured(dataset: Dataset, scaling: Scaling) -> Dataset:
@@ -189,7 +189,7 @@ def as_measured(dataset: Dataset, scaling: Scaling) -> Dataset:
     one grey image.  Signals and volumes are vectors of their numbers, from 0 to 1 by the scaling.
     """
     if not dataset.is_deep:
-        return dataset.encoded
+        return dataset.encoded_by(scaling)
     return replace(dataset, x=scaling.as_measured(dataset.x), source_dtype="", alpha=False)
 
 

@@ -78,7 +78,7 @@ def prepare_comparison(runs: Runs, data: EvaluationData, settings: Settings) -> 
     if n < MIN_SAMPLES:
         need = f"samples are compared with as many held-out examples, {MIN_SAMPLES} at least"
         raise UserError(f"{need}, and here is {n}: give more data, or a higher n")
-    name, device, units = held_out.name, trained.device, vector_scaling(data.held_out)
+    name, device, units = held_out.name, trained.device, vector_scaling(data.held_out, scaling)
     space = make_feature_space(settings.features, held_out.shape, data_name=name, device=device, scaling=units)
     if "fid" in settings.metrics:
         check_sample_size(n, space, settings.allow_few)

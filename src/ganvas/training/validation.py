@@ -75,7 +75,7 @@ def make_evaluator(
     if unsupported_reason(model, data):
         return None
     assert not isinstance(data, DomainPair)
-    units = vector_scaling(data.in_memory)
+    units = vector_scaling(data.in_memory, *state.scaling[:1])
     data = as_measured(data.in_memory, state.scaling[0]) if state.scaling else data.in_memory
     start_time, device = time.monotonic(), device_of(state.nets)
     last: dict[str, Any] = next((line["samples"] for line in reversed(log_lines) if "samples" in line), {})

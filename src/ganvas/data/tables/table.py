@@ -54,11 +54,11 @@ class Table(Dataset):
     def kind(self) -> str:
         return "vector"
 
-    @property
-    def encoded(self) -> Dataset:
-        """The rows as models see them, as vectors."""
-        assert self.encoding is not None
-        return Dataset(x=self.encoding.encode(self.x), name=self.name, notes=self.notes, files=self.files)
+    def encoded_by(self, scaling: Any) -> Dataset:
+        """The rows as a model sees them, as vectors; by their own encoding where the scaling is of no table."""
+        encoding = getattr(scaling, "encoding", None) or self.encoding
+        assert encoding is not None
+        return Dataset(x=encoding.encode(self.x), name=self.name, notes=self.notes, files=self.files)
 
     def draw_order(self, generator: torch.Generator) -> Int64[Tensor, " n"] | None:
         """With `by_conditions` n rows by training-by-sampling: a column, each as likely; an entry of it, as likely as
