@@ -43,6 +43,8 @@ TABLE_DEFAULTS: dict[str, Any] = {
     "beta": 0.3, "lr": 2e-3, "batch_size": 500, "steps": 3000, "lr_decay": 0.5,
 }  # fmt: skip
 """for tables: a small beta lets codes tell rows apart, and the prior that a run fits to codes makes up for it"""
+TABLE_EPOCHS = 150
+"""most epochs of them: small tables would be learnt by heart"""
 OTHER_AIMS = {"net", "likelihood", "binarize", "prior", "conditional", "geco"}
 """options of which one that is given leaves the defaults: another network, another p(x|z), or no prior fitted"""
 
@@ -56,7 +58,7 @@ class VAE(Variational):
         "sigma": {"likelihood", "geco"}, "beta": {"geco"}, "warmup": {"geco"}, "warmup_cycle": {"geco"},
         "capacity": {"free_bits", "geco"}, "free_bits": {"capacity", "geco"}, "geco": {"capacity", "free_bits"},
     }  # fmt: skip
-    chosen_options: ClassVar[Set[str]] = IMAGE_DEFAULTS.keys() | TABLE_DEFAULTS.keys()
+    chosen_options: ClassVar[Set[str]] = IMAGE_DEFAULTS.keys() | TABLE_DEFAULTS.keys() | {"depth"}
 
     beta: Weight | None = None
     """weight of the KL term, lambda in some texts; 1 unless given"""
@@ -87,8 +89,15 @@ class VAE(Variational):
         return fit_schedule({k: v for k, v in values.items() if k != "augment" or len(data) < FEW_EXAMPLES}, given)
 
     def table_defaults(self, data: Table, given: Set[str]) -> dict[str, Any]:
-        """Values for a table, for options that are not given."""
-        values = TABLE_DEFAULTS | {"batch_size": min(TABLE_DEFAULTS["batch_size"], max(1, len(data) // 4))}
+        """Values for a table, for options that are not given.
+
+        Rows of numbers lie near a surface of few dimensions, which deeper networks with short codes follow.
+        """
+        values, columns = dict(TABLE_DEFAULTS), data.learnt_columns
+        if 2 * sum(column.is_number for column in columns) > len(columns):
+            values |= {"depth": 2, "latent": min(self.latent, len(columns) + 2)}
+        values["batch_size"] = min(values["batch_size"], max(1, len(data) // 4))
+        values["steps"] = min(values["steps"], TABLE_EPOCHS * (len(data) // values["batch_size"]))
         is_other = given & {"prior", "conditional", "warmup", "free_bits", "capacity"}
         return fit_schedule({k: v for k, v in values.items() if not (k == "beta" and is_other)}, given)
 
