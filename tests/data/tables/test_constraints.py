@@ -1,0 +1,104 @@
+"""Constraints: what is read of a text, what is learnt in place of columns, and what samples keep."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganvas.data.tables.columns import Column
+from ganvas.data.tables.constraints import Constraints, parse_constraint, parse_constraints
+from ganvas.data.tables.table import Table
+from ganvas.errors import UserError
+
+COLUMNS = (
+    Column("start", "integer"), Column("end", "integer"), Column("net", "real", decimals=2),
+    Column("tax", "real", decimals=2), Column("total", "real", decimals=2), Column("name", "category", categories=("a",)),
+)  # fmt: skip
+
+
+def rows(n: int = 50, seed: int = 0) -> torch.Tensor:
+    """Rows in which end >= start and net + tax = total."""
+    random = torch.Generator().manual_seed(seed)
+    start = torch.randint(0, 100, (n,), generator=random).double()
+    gap = torch.randint(0, 9, (n,), generator=random).double()
+    net, tax = (torch.randint(100, 9999, (n,), generator=random).double() / 100 for _ in range(2))
+    total = (net + tax).round(decimals=2)
+    return torch.stack([start, start + gap, net, tax, total, torch.zeros(n, dtype=torch.float64)], 1)
+
+
+@pytest.mark.parametrize(("text", "operator", "places", "signs", "number"), [
+    ("end >= start", ">=", (0, 1), (-1, 1), 0.0),
+    ("start <= end", ">=", (0, 1), (-1, 1), 0.0),
+    ("end > start", ">", (0, 1), (-1, 1), 0.0),
+    ("net + tax = total", "=", (2, 3, 4), (1, 1, -1), 0.0),
+    ("total - tax = net", "=", (4, 3, 2), (1, -1, -1), 0.0),
+    ("start >= 18", ">=", (0,), (1,), -18.0),
+    ("start < 99.5", ">", (0,), (-1,), 99.5),
+    ("unique start, end", "unique", (0, 1), (), 0.0),
+])  # fmt: skip
+def test_what_a_text_says(
+    text: str, operator: str, places: tuple[int, ...], signs: tuple[int, ...], number: float
+) -> None:
+    constraint = parse_constraint(text, COLUMNS)
+    assert (constraint.operator, constraint.places, constraint.signs, constraint.number) == (
+        operator, places, signs, number,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "part"), [
+    ("end start", "cannot be read"), ("endd >= start", 'no column "endd".* Did you mean'), ("3 >= 2", "needs columns"),
+    ("start >= start", "each once"), ("name >= start", '"name" is category'), ("unique nam", 'no column "nam"'),
+    ("", "cannot be read"),
+])  # fmt: skip
+def test_what_cannot_be_read_is_refused_in_a_sentence(text: str, part: str) -> None:
+    with pytest.raises(UserError, match=part):
+        parse_constraint(text, COLUMNS)
+
+
+def test_rows_that_break_one_are_named() -> None:
+    x = rows()
+    x[3, 1] = x[3, 0] - 1
+    with pytest.raises(UserError, match=r'1 of 50 rows of t break "end >= start", among them row 4'):
+        parse_constraints(["end >= start"], COLUMNS, x, "t")
+
+
+@given(st.integers(0, 2**32))
+def test_restoring_undoes_what_is_learnt(seed: int) -> None:
+    x = rows(20, seed)
+    constraints = parse_constraints(["end >= start", "net + tax = total"], COLUMNS, x, "t")
+    assert constraints.kept == (0, 1)
+    learnt = constraints.learnt(x)
+    assert (learnt[:, 1] == x[:, 1] - x[:, 0]).all()
+    assert (learnt[:, 4] == 0).all()
+    torch.testing.assert_close(constraints.restore(learnt), x, rtol=0, atol=1e-9)
+    assert Constraints.from_json(constraints.as_json()) == constraints
+
+
+def test_whatever_is_learnt_the_constraint_holds_of_what_is_restored() -> None:
+    constraints = parse_constraints(["end >= start", "net + tax = total"], COLUMNS, rows(), "t")
+    y = rows(200, 1)  # any numbers, with a gap that is not negative
+    y[:, 1], y[:, 4] = torch.rand(200) * 50, torch.rand(200)
+    x = constraints.restore(y)
+    assert all(bool(c.holds(x).all()) for c in constraints.items)
+
+
+def test_missing_values_of_one_column_only_leave_an_inequality_to_be_checked() -> None:
+    x = rows()
+    x[0, 1] = torch.nan
+    constraints = parse_constraints(["end >= start"], COLUMNS, x, "t")
+    assert not constraints.kept
+    assert [c.text for c in constraints.checked] == ["end >= start"]
+
+
+def test_of_doubles_the_first_is_unique() -> None:
+    x = rows(4)
+    x[2] = x[0]
+    assert parse_constraint("unique start, end", COLUMNS).holds(x).tolist() == [True, True, False, True]
+
+
+def test_a_table_learns_gaps_and_decodes_rows() -> None:
+    x = rows(400)
+    table = Table(x=x, columns=COLUMNS, name="t").with_own_encoding(["end >= start", "net + tax = total"])
+    assert table.encoding is not None
+    assert table.encoding.shape.blocks[4].entries == 1  # a sum is computed, so nothing of it is learnt
+    torch.testing.assert_close(table.encoding.decode(table.encoding.encode(x)), x, rtol=0, atol=1e-9)
