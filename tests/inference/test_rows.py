@@ -1,4 +1,4 @@
-"""Rows of a table with values that are given: against rejection of what does not have them, and from the command line."""
+"""Rows of a table with values that are given, against rejection of what does not have them."""
 
 from pathlib import Path
 

@@ -12,7 +12,8 @@ from ganvas.errors import UserError
 
 COLUMNS = (
     Column("start", "integer"), Column("end", "integer"), Column("net", "real", decimals=2),
-    Column("tax", "real", decimals=2), Column("total", "real", decimals=2), Column("name", "category", categories=("a",)),
+    Column("tax", "real", decimals=2), Column("total", "real", decimals=2),
+    Column("name", "category", categories=("a",)),
 )  # fmt: skip
 
 
