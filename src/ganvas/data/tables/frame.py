@@ -107,8 +107,8 @@ def read_column(
         x = value_numbers(column, values) if column.is_learnt else np.empty(0)
     except BadValueError as error:
         row = int(np.flatnonzero(codes == error.index)[0])
-        first = frame.attrs.get("first_line")
-        where = f"row {row + 1}" if first is None else f"line {row + first}"
+        file = frame.attrs.get("text_file")
+        where = f"line {file.line_of(row + frame.attrs['first_row'])}" if file else f"row {row + 1}"
         value = values.uniques[error.index]
         shown = repr(value.as_py() if hasattr(value, "as_py") else value.item())
         raise UserError(f"{name}, {where}, column {column_name}: {shown} {error}") from None

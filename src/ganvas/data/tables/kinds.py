@@ -5,6 +5,7 @@ Arrow, others as NumPy's numbers.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -18,6 +19,8 @@ from .texts import (
     DAY,
     LEADING_ZERO,
     PLAIN,
+    SAMPLE,
+    UNIT,
     NumberFormat,
     TimeFormat,
     TimeKind,
@@ -25,6 +28,8 @@ from .texts import (
     exact_decimals,
     find_number_format,
     find_time_format,
+    fits,
+    fitting_format,
     matches,
     parse_numbers,
     parse_times,
@@ -43,8 +48,6 @@ MIN_ATOM_SHARE, ATOM_RATIO, MAX_ATOMS = 0.04, 5, 10
 """share of the rows that an atom has at least, how often the median of other numbers, and how many there are at most"""
 MIN_IDENTIFIERS, IDENTIFIER_SHARE, MIN_NAMES = 20, 0.5, 50
 """rows by which identifiers can be told; share of texts that are different in them, and how many are, at least"""
-RARE_ROWS, RARE_SHARE, MAX_CATEGORIES = 20, 0.01, 500
-"""rows, or share of all rows if that is fewer, below which a category is rare; categories that are not rare, at most"""
 IDENTIFIER_NAME = re.compile(r"(^|.*[ _.-])(id|key|index|uuid|guid|nr|no|number|row|rownum)$|^Unnamed: 0$", re.I)
 CAMEL_NAME = re.compile(r".*[a-z](Id|ID|Key|Nr|No|Number)$")
 MAX_WHOLE = 2.0**53
@@ -52,8 +55,8 @@ NARROW = {"float[pyarrow]": "float32", "Float32": "float32", "halffloat[pyarrow]
     name: name for name in ("float16", "float32")
 }
 """NumPy's types of numbers with fewer digits, by pandas' names of them"""
-NUMBER_SHARE = 0.5
-"""share of numbers in a column from which on texts among them are thought a mistake"""
+NUMBER_SHARE, MAX_UNITS = 0.5, 10
+"""share of numbers from which on texts among them are thought a mistake, and units that numbers may have, below it"""
 
 
 class BadValueError(ValueError):
@@ -234,41 +237,55 @@ def as_times(values: Values, form: TimeFormat) -> Column:
 
 
 def guess_names(values: Values, texts: "pa.Array", are_numbers: bool) -> tuple[Column, list[str]]:
-    """A column of texts: a boolean, categories, or an identifier."""
-    words, n, n_present = {text.lower() for text in texts.to_pylist()[:3]}, len(texts), int(values.counts.sum())
+    """A column of texts: a boolean, categories, or an identifier; BadValueError where it was to have numbers."""
+    words, n, n_present = {text.lower() for text in texts[:3].to_pylist()}, len(texts), int(values.counts.sum())
     if n == 2 and any(words == set(pair) for pair in BOOLEANS):
         return as_categories(values, values.column("boolean")), []
-    if n > MIN_NAMES and n > IDENTIFIER_SHARE * n_present:
-        return describe_names(values, texts), []
-    notes = [f"{values.name} has numbers as texts, such as {texts[0].as_py()}: taken as names"] if are_numbers else []
-    return as_categories(values, values.column("category")), notes + mixed_notes(values, texts)
+    notes, is_identifier = list[str](), n > MIN_NAMES and n > IDENTIFIER_SHARE * n_present
+    if are_numbers:
+        how = f"if they are quantities, say --column '{values.name}:real'"
+        notes = [f"{values.name} has numbers as texts, such as {texts[0].as_py()!r}: taken as names; {how}"]
+    elif (doubt := find_doubt(texts)) is not None:
+        i, what = doubt
+        if is_identifier:
+            raise BadValueError(i, f"{what}: mend it, or take all as names by --column '{values.name}:category'")
+        notes = [f"{values.name}: {texts[i].as_py()!r} {what}: all are taken as names"]
+    if is_identifier:
+        return describe_names(values, texts), notes
+    return as_categories(values, values.column("category")), notes
 
 
-def mixed_notes(values: Values, texts: "pa.Array") -> list[str]:
-    """What to say of texts among numbers."""
-    are_numbers = matches(texts, PLAIN)
-    if not values.is_file or not 0 < are_numbers.sum() < len(texts) or are_numbers.mean() < NUMBER_SHARE:
-        return []
-    others = [text.as_py() for text in texts if not re.match(PLAIN, text.as_py())]
-    return [f"{values.name} has numbers and texts, such as {others[0]!r}: all are taken as names"]
+def find_doubt(texts: "pa.Array") -> tuple[int, str] | None:
+    """Which text is unlike the others, and how, where most are numbers, numbers with a unit, or dates."""
+    import pyarrow.compute as pc
+
+    are_numbers, n = matches(texts, PLAIN), len(texts)
+    if NUMBER_SHARE * n <= are_numbers.sum() < n:
+        return int(np.flatnonzero(~are_numbers)[0]), f"is no number, as {are_numbers.sum():,} of {n:,} values are"
+    if matches(texts[:SAMPLE], UNIT).all() and matches(texts, UNIT).all():
+        units = pc.extract_regex(texts, UNIT)
+        units = pc.binary_join_element_wise(units.field(0), units.field(2), "").to_pylist()
+        common, *others = Counter(units).most_common()
+        if 0 < len(others) < MAX_UNITS:
+            return units.index(others[0][0]), f"has another unit than most, which have {common[0].strip() or 'none'!r}"
+    if matches(texts[:SAMPLE], r"^.{4,40}$").all() and matches(texts[:SAMPLE], r"\d").all():
+        sample = texts[:SAMPLE].to_pylist()
+        formats = [fitting_format(text) for text in sample]
+        common_format = Counter(formats).most_common(1)[0][0]
+        if all(formats) and len(set(formats)) > 1:
+            i = next(i for i, text in enumerate(sample) if not fits(text, common_format))
+            return i, f"is a date written in another way than most, {common_format}"
+    return None
 
 
 def as_categories(values: Values, column: Column, order: Sequence[Value] = ()) -> Column:
-    """The column with its values as categories, how often each occurs, and which of them are rare."""
+    """The column with its values as categories, and how often each occurs."""
     names, dtype = category_values(values, column)
     counts = dict(zip(names, values.counts.tolist(), strict=True))
     categories = tuple(order) or tuple(sorted(counts))
     sizes = [counts.get(name, 0) for name in categories]
-    details = {**column.details, "counts": sizes} | ({"rare": rare} if (rare := find_rare(sizes)) else {})
+    details = {**column.details, "counts": sizes}
     return replace(column, categories=categories, dtype=dtype, details=details)
-
-
-def find_rare(counts: list[int]) -> list[int]:
-    """Indices of the categories that too few rows have to be learnt one by one; two or more, or none."""
-    least = min(RARE_ROWS, RARE_SHARE * sum(counts))
-    common = set(sorted(range(len(counts)), key=lambda i: -counts[i])[:MAX_CATEGORIES])
-    rare = [i for i, count in enumerate(counts) if 0 < count < least or i not in common]
-    return rare if len(rare) > 1 else []
 
 
 def category_values(values: Values, column: Column) -> tuple[list[Any], str]:

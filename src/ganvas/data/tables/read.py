@@ -3,29 +3,21 @@
 Texts stay texts here, since `kinds.py` decides what they are: `attrs` of the frame say that they are of a file.
 """
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError, error_reason, first_line
-from ...io.text import is_number
 from ..dataset import Dataset, split_dataset
 from ..label_tables import lies_beside_images
 from ..layout import dataset_name
 from ..options import DataOptions, Progress
 from ..shard_files import PARQUET
+from .text_files import TEXT_SUFFIXES, read_texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 FEATHER_SUFFIXES = (".feather", ".arrow")
-HEAD_BYTES = 2**20
-"""bytes in which delimiters are counted"""
-DELIMITERS = ",;\t|"
-BLOCK_BYTES = 2**24
-"""bytes that are parsed at once: a row may not be longer"""
 
 
 def is_table(path: Path) -> bool:
@@ -121,56 +113,3 @@ def read_typed(path: Path) -> "pd.DataFrame":
     except (pa.ArrowException, ValueError) as error:
         kind = "Parquet" if path.suffix.lower() == PARQUET else "Feather"
         raise UserError(f"{path} is damaged or no {kind} file: {first_line(error)}") from error
-
-
-def read_texts(path: Path) -> "pd.DataFrame":
-    """A file of texts, all of whose columns are texts."""
-    import pandas as pd
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    head = read_head(path)
-    if not head.strip():
-        raise UserError(f"{path} is empty: give a table with names of columns and rows")
-    delimiter = "\t" if path.name.lower().endswith((".tsv", ".tsv.gz")) else find_delimiter(head)
-    first = next(csv.reader(io.StringIO(head), delimiter=delimiter))
-    try:
-        table = arrow_csv.read_csv(
-            pa.input_stream(path, compression="gzip" if path.suffix.lower() == ".gz" else None),
-            arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=BLOCK_BYTES),
-            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            arrow_csv.ConvertOptions(
-                column_types={f"f{i}": pa.string() for i in range(len(first))}, strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is no table: {first_line(error)}") from error
-    notes = []
-    if has_head := not all(map(is_number, first)):
-        names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(first)]
-        table = table.slice(1)
-    else:
-        names = [f"column_{i}" for i in range(1, len(first) + 1)]
-        notes = [f"the first row has numbers only: columns are called {names[0]} to {names[-1]}"]
-    frame = table.rename_columns(names).to_pandas(types_mapper=pd.ArrowDtype)
-    frame.attrs = attributes(first_line=1 + has_head, notes=notes, has_commas=delimiter != ",")
-    return frame
-
-
-def attributes(**values: Any) -> dict[Any, Any]:
-    """What `from_frame` is to know of a frame of texts."""
-    return {"is_file": True, **values}
-
-
-def read_head(path: Path) -> str:
-    """The beginning of a file of texts."""
-    import gzip
-
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        return file.read(HEAD_BYTES).decode("utf-8-sig", "replace")
-
-
-def find_delimiter(head: str) -> str:
-    """What separates the columns: the character that the first line has most of."""
-    line = head.lstrip().splitlines()[0]
-    return max(DELIMITERS, key=line.count)

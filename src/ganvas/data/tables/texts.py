@@ -234,6 +234,11 @@ def fits(text: str, form: str) -> bool:
     return True
 
 
+def fitting_format(text: str) -> str:
+    """The first format of dates that a text is of, or nothing."""
+    return next((form for form in (*DATE_FORMATS, *DATETIME_FORMATS) if fits(text, form)), "")
+
+
 def parses(texts: "pa.Array", form: str) -> bool:
     """Whether all texts are dates or times of this format."""
     return not np.isnan(parse_times(texts, "datetime", form)).any()
