@@ -72,71 +72,89 @@ class Residual(nn.Module):
         return torch.cat([self.layers(x), x], 1)
 
 
+class Conditions:
+    """Training-by-sampling, section 4.3: categories by the logarithm of their frequency, and rows that have them."""
+
+    def __init__(self, x: Tensor, spans: Spans) -> None:
+        self.categories: list[tuple[int, int]] = [(a, b) for a, b, is_number in spans if not is_number]
+        self.n: int = sum(b - a for a, b in self.categories)
+        self.rows: list[list[np.ndarray]] = [
+            [np.flatnonzero(x[:, j].numpy()) for j in range(a, b)] for a, b in self.categories
+        ]
+        logs = [np.log([len(r) + 1 for r in column]) for column in self.rows]
+        self.shares: list[np.ndarray] = [shares / shares.sum() for shares in logs]
+        self.starts: np.ndarray = np.cumsum([0] + [b - a for a, b in self.categories])
+        self.random: np.random.Generator = np.random.default_rng(0)
+
+    def draw(self) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        """One-hot conditions of a batch, their columns and categories."""
+        column = self.random.integers(len(self.categories), size=BATCH)
+        category = np.array([self.random.choice(len(self.shares[c]), p=self.shares[c]) for c in column])
+        condition = torch.zeros(BATCH, self.n)
+        condition[torch.arange(BATCH), torch.from_numpy(self.starts[column] + category)] = 1
+        return condition, column, category
+
+    def draw_rows(self, column: np.ndarray, category: np.ndarray) -> Tensor:
+        """A row for each condition."""
+        return torch.tensor([self.random.choice(self.rows[c][k]) for c, k in zip(column, category, strict=True)])
+
+    def loss(self, y: Tensor, condition: Tensor, column: np.ndarray) -> Tensor:
+        """The cross-entropy of the columns that are asked for."""
+        total = torch.zeros(())
+        for c, (a, b) in enumerate(self.categories):
+            mine = torch.from_numpy(column == c)
+            if mine.any():
+                target = condition[mine, self.starts[c] : self.starts[c + 1]].argmax(1)
+                total = total + cross_entropy(y[mine, a:b], target, reduction="sum") / BATCH
+        return total
+
+
+def activate(y: Tensor, spans: Spans) -> Tensor:
+    """What G's last layer makes of its outputs, section 4.2."""
+    parts = []
+    for a, b, is_number in spans:
+        if is_number:
+            parts.append(y[:, a - 1 : a].tanh())
+        parts.append(gumbel_softmax(y[:, a:b], tau=0.2))
+    return torch.cat(parts, 1)
+
+
+def gradient_penalty(D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """That of packed rows."""
+    real, fake = real.view(-1, PACK * real.shape[1]), fake.view(-1, PACK * fake.shape[1])
+    u = (real + torch.rand(len(real), 1) * (fake - real)).requires_grad_()
+    (gradient,) = torch.autograd.grad(D(u).sum(), u, create_graph=True)
+    return 10 * ((gradient.norm(2, 1) - 1) ** 2).mean()
+
+
 def plain_ctgan(x: Tensor, spans: Spans) -> Iterator[None]:
     """One training step after the other."""
-    categories = [(a, b) for a, b, is_number in spans if not is_number]
-    n_conditions = sum(b - a for a, b in categories)
-    rows = [[np.flatnonzero(x[:, j].numpy()) for j in range(a, b)] for a, b in categories]
-    log_shares = [np.log([len(r) + 1 for r in column]) for column in rows]
-    log_shares = [shares / shares.sum() for shares in log_shares]
-    starts = np.cumsum([0] + [b - a for a, b in categories])
-    d = x.shape[1]
-    G = nn.Sequential(
-        Residual(LATENT + n_conditions), Residual(LATENT + n_conditions + WIDTH),
-        nn.Linear(LATENT + n_conditions + 2 * WIDTH, d),
-    )  # fmt: skip
+    conditions, d = Conditions(x, spans), x.shape[1]
+    n = LATENT + conditions.n
+    G = nn.Sequential(Residual(n), Residual(n + WIDTH), nn.Linear(n + 2 * WIDTH, d))
     D = nn.Sequential(
-        nn.Linear(PACK * (d + n_conditions), WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.5),
+        nn.Linear(PACK * (d + conditions.n), WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.5),
         nn.Linear(WIDTH, WIDTH), nn.LeakyReLU(0.2), nn.Dropout(0.5), nn.Linear(WIDTH, 1),
     )  # fmt: skip
     adam_g, adam_d = (torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.9)) for net in (G, D))
-    random = np.random.default_rng(0)
-
-    def draw_condition() -> tuple[Tensor, np.ndarray, np.ndarray]:
-        column = random.integers(len(categories), size=BATCH)
-        category = np.array([random.choice(len(log_shares[c]), p=log_shares[c]) for c in column])
-        condition = torch.zeros(BATCH, n_conditions)
-        condition[torch.arange(BATCH), torch.from_numpy(starts[column] + category)] = 1
-        return condition, column, category
-
-    def activate(y: Tensor) -> Tensor:
-        parts = []
-        for a, b, is_number in spans:
-            if is_number:
-                parts.append(y[:, a - 1 : a].tanh())
-            parts.append(gumbel_softmax(y[:, a:b], tau=0.2))
-        return torch.cat(parts, 1)
-
-    def penalty(real: Tensor, fake: Tensor) -> Tensor:
-        real, fake = real.view(-1, PACK * real.shape[1]), fake.view(-1, PACK * fake.shape[1])
-        u = (real + torch.rand(len(real), 1) * (fake - real)).requires_grad_()
-        (gradient,) = torch.autograd.grad(D(u).sum(), u, create_graph=True)
-        return 10 * ((gradient.norm(2, 1) - 1) ** 2).mean()
 
     def judge(rows: Tensor) -> Tensor:
-        return D(rows.view(-1, PACK * rows.shape[1]))
+        return D(rows.view(-1, PACK * rows.shape[1])).mean()
 
     while True:
-        condition, column, category = draw_condition()
-        index = np.array([random.choice(rows[c][k]) for c, k in zip(column, category, strict=True)])
-        fake = activate(G(torch.cat([torch.randn(BATCH, LATENT), condition], 1)))
+        condition, column, category = conditions.draw()
+        fake = activate(G(torch.cat([torch.randn(BATCH, LATENT), condition], 1)), spans)
         fake = torch.cat([fake, condition], 1)
-        real = torch.cat([x[torch.from_numpy(index)], condition], 1)
-        loss = judge(fake).mean() - judge(real).mean() + penalty(real, fake.detach())
+        real = torch.cat([x[conditions.draw_rows(column, category)], condition], 1)
+        loss = judge(fake) - judge(real) + gradient_penalty(D, real, fake.detach())
         adam_d.zero_grad()
         loss.backward()
         adam_d.step()
-        condition, column, _ = draw_condition()
+        condition, column, _ = conditions.draw()
         y = G(torch.cat([torch.randn(BATCH, LATENT), condition], 1))
-        fool = -judge(torch.cat([activate(y), condition], 1)).mean()
-        follow = torch.zeros(())
-        for c, (a, b) in enumerate(categories):
-            mine = torch.from_numpy(column == c)
-            if mine.any():
-                target = condition[mine, starts[c] : starts[c + 1]].argmax(1)
-                follow = follow + cross_entropy(y[mine, a:b], target, reduction="sum") / BATCH
+        fool = -judge(torch.cat([activate(y, spans), condition], 1))
         adam_g.zero_grad()
-        (fool + follow).backward()
+        (fool + conditions.loss(y, condition, column)).backward()
         adam_g.step()
         yield
 

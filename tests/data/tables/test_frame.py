@@ -174,7 +174,7 @@ def test_a_table_is_a_dataset() -> None:
     frame = pd.DataFrame({"a": WHOLE, "b": REALS})
     table = load(frame, DataOptions(limit=50))
     assert isinstance(table, Table)
-    assert (len(table), table.kind, table.shape, table.x.dtype.itemsize) == (50, "vector", (2,), 8)
+    assert (len(table), table.kind, table.x.shape, table.x.dtype.itemsize) == (50, "vector", (50, 2), 8)
     assert len(table.select(slice(5)).hashes) == 5
     assert table.fingerprint() != load(frame.assign(a=frame.a.astype(float)), DataOptions(limit=50)).fingerprint()
     assert load(frame, DataOptions(kind="vector")).x.tolist() == frame.astype(np.float32).to_numpy().tolist()
