@@ -162,5 +162,5 @@ class Table(Dataset):
 
     @cached_property
     def content_hash(self) -> str:
-        columns = str([column.as_json() for column in self.columns])
+        columns = str([(column.name, column.kind, column.categories) for column in self.columns])
         return sha256((columns + super().content_hash).encode()).hexdigest()
