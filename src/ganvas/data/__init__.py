@@ -51,6 +51,7 @@ from .shards import StreamedDataset, build_dataset
 from .stream import Stream
 from .tables.read import check_table_options, is_table, load_table, names_table
 from .tables.scaling import TableScaling
+from .tables.sql import absolute_url, is_sql, load_sql
 from .tables.table import Table
 from .webdataset import open_tars
 
@@ -79,8 +80,8 @@ def load(source: Source, options: DataOptions | None = None, *, progress: Progre
 
     A source is the name of a built-in data set (`BUILTIN`), a folder or a zip of images, an image, a .npy, .npz (or
     .npz:NAME for one of its arrays) or IDX file, WebDataset's shards or Parquet files (`find_shards`), hf:USER/NAME on
-    the Hugging Face Hub, a table (`tables/read.py`), an array, a tensor, a Dataset, or what `from_object` reads: lists
-    of images, PyTorch's data sets and frames of pandas and Polars.
+    the Hugging Face Hub, a table of a file (`tables/read.py`) or a database (`tables/sql.py`), an array, a tensor, a
+    Dataset, or what `from_object` reads: lists of images, PyTorch's data sets and frames of pandas and Polars.
     `progress(n, total)` is called while images are read.  Raises UserError where the source cannot be used, with what
     to do about it.
     """
@@ -275,7 +276,7 @@ def make_stream(data: Data, scaling: Sequence[Scaling] | None = None, **options:
 
 def names_shards(source: str) -> bool:
     """Whether a source names WebDataset's shards or Parquet files, also those of a data set on the Hub."""
-    return source not in BUILTIN and (is_hub_name(source) or is_shards(source))
+    return source not in BUILTIN and not is_sql(source) and (is_hub_name(source) or is_shards(source))
 
 
 def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:
@@ -286,6 +287,8 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
     if names_shards(source) and not (names_table(source) and options.kind == "auto" and options.stream != "always"):
         return load_shards(source, options, progress)
+    if is_sql(source):
+        return load_sql(source, options)
     file, key = split_key(source)
     path = Path(file).expanduser()
     mode = path_mode(path)
@@ -334,7 +337,7 @@ def load_shards(source: str, options: DataOptions, progress: Progress) -> Datase
 __all__ = [
     "BUILTIN", "CHANNELS", "Data", "DataOptions", "DataStream", "Dataset", "DomainPair", "MissingSplitError",
     "MixedSizesError", "PairStream", "Progress", "Scaling", "ShardStream", "Source", "Sources", "Stream",
-    "StreamedDataset", "as_measured", "check_depth", "chunks", "class_counts", "fit_scaling", "from_array",
-    "is_hub_name", "load", "load_all", "load_or_stream", "make_stream", "may_hold_images", "names_shards",
-    "names_table", "pair_warnings", "resolve_domains", "resolve_stream", "restore_numbers",
+    "StreamedDataset", "absolute_url", "as_measured", "check_depth", "chunks", "class_counts", "fit_scaling",
+    "from_array", "is_hub_name", "is_sql", "load", "load_all", "load_or_stream", "make_stream", "may_hold_images",
+    "names_shards", "names_table", "pair_warnings", "resolve_domains", "resolve_stream", "restore_numbers",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..data import BUILTIN, Data, DataOptions, MissingSplitError, Sources, is_hub_name
+from ..data import BUILTIN, Data, DataOptions, MissingSplitError, Sources, absolute_url, is_hub_name, is_sql
 from ..data.array_files import split_key
 from ..data.options import stored_options
 from ..errors import UserError
@@ -97,5 +97,7 @@ def absolute_source(source: str) -> str:
     """A path made absolute, so that the run can be resumed from elsewhere; a name as it is."""
     if source in BUILTIN or is_hub_name(source):
         return source
+    if is_sql(source):
+        return absolute_url(source)
     file, key = split_key(source)
     return f"{Path(file).expanduser().resolve()}{f':{key}' if key else ''}"

@@ -1,6 +1,7 @@
 """Files of texts as tables: delimiters, encodings, numbers and dates as people write them, and names of columns."""
 
 import gzip
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ganvas.data import DataOptions, load
 from ganvas.data.tables.frame import to_frame
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
+from ganvas.inference.training_data import source_name
 
 
 def read(path: Path, content: str | bytes, *column: str) -> Table:
@@ -156,3 +158,22 @@ def test_wide_long_and_sparse_tables(tmp_path: Path) -> None:
     text = "word,v\n" + f"{'x' * 20_000_000},1\ny,2\n"
     assert len(read(tmp_path / "t.csv", text)) == 2
     assert read(tmp_path / "t.csv", "v\n1\n2\n").x.tolist() == [[1], [2]]
+
+
+def test_tables_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sqlalchemy")
+    path = tmp_path / "shop.db"
+    frame = pd.DataFrame({"n": range(9), "word": list("abc" * 3), "v": [1.5, None, 2] * 3})
+    with sqlite3.connect(path) as connection:
+        frame.to_sql("orders", connection, index=False)
+    connection.close()
+    before = path.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for source in ("sqlite:///shop.db#orders", "sqlite:///shop.db", "sqlite:///shop.db#SELECT * FROM orders"):
+        table = load(source)
+        assert isinstance(table, Table)
+        pd.testing.assert_frame_equal(frame_of(table), frame)
+    assert len(load("sqlite:///shop.db#SELECT * FROM orders WHERE n > 4")) == 4
+    assert path.read_bytes() == before
+    assert source_name("sqlite:///shop.db#SELECT 'a/b'") == f"sqlite:///{path}#SELECT 'a/b'"
+    assert source_name("postgresql://me@host/shop#orders") == "postgresql://me@host/shop#orders"

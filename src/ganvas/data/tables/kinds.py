@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
@@ -20,6 +21,7 @@ from .texts import (
     LEADING_ZERO,
     PLAIN,
     SAMPLE,
+    TIME_LIKE,
     UNIT,
     NumberFormat,
     TimeFormat,
@@ -268,11 +270,11 @@ def find_doubt(texts: "pa.Array") -> tuple[int, str] | None:
         common, *others = Counter(units).most_common()
         if 0 < len(others) < MAX_UNITS:
             return units.index(others[0][0]), f"has another unit than most, which have {common[0].strip() or 'none'!r}"
-    if matches(texts[:SAMPLE], r"^.{4,40}$").all() and matches(texts[:SAMPLE], r"\d").all():
+    if matches(texts[:SAMPLE], TIME_LIKE).all():
         sample = texts[:SAMPLE].to_pylist()
-        formats = [fitting_format(text) for text in sample]
-        common_format = Counter(formats).most_common(1)[0][0]
-        if all(formats) and len(set(formats)) > 1:
+        formats = list(takewhile(bool, map(fitting_format, sample)))
+        if len(formats) == len(sample) and len(set(formats)) > 1:
+            common_format = Counter(formats).most_common(1)[0][0]
             i = next(i for i, text in enumerate(sample) if not fits(text, common_format))
             return i, f"is a date written in another way than most, {common_format}"
     return None

@@ -37,6 +37,8 @@ DATE_FORMATS = (
     "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y-%m", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%b %Y",
     "%d %b, %Y", "%d %B, %Y", "%b %d %Y", "%B %d %Y",
 )  # fmt: skip
+TIME_LIKE = r"^(\d{1,4}[-/.:, ]|[A-Z][a-z]{2,8} \d).{1,38}$"
+"""what dates and times begin with"""
 TIME_FORMATS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
 ZONES = ("", "Z", " UTC", "%z")
 DATETIME_FORMATS = tuple(
@@ -199,7 +201,7 @@ class TimeFormat:
 def find_time_format(texts: "pa.Array") -> TimeFormat | None:
     """How these dates or times are written; None where they are none, or are written in several ways."""
     sample = texts[:SAMPLE]
-    if not (matches(sample, r"\d").all() and matches(sample, r"^.{4,40}$").all()):
+    if not matches(sample, TIME_LIKE).all():
         return None
     kinds: tuple[tuple[TimeKind, tuple[str, ...]], ...] = (
         ("date", DATE_FORMATS), ("datetime", DATETIME_FORMATS), ("time", TIME_FORMATS),
