@@ -1,5 +1,6 @@
 """What reading data costs in memory: little more than the data."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,3 +98,26 @@ def test_more_than_the_free_memory_is_refused(tmp_path: Path) -> None:
     assert 2**20 < memory.available_memory() < 2**50
     with pytest.raises(UserError, match=r"x would take 1,000,000 GiB of memory, and .* GiB are free: give less"):
         memory.check_memory(10**6 * 2**30, "x", "give less")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_control_groups_of_both_versions_limit_memory(
+    version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of the group around that of the process counts as well, and files that are cached do not."""
+    limit, use, cache, none, place, listed = {
+        1: ("limit_in_bytes", "usage_in_bytes", "total_inactive_file", 2**63 - 4096, "memory", "5:cpu:/\n4:memory:"),
+        2: ("max", "current", "inactive_file", "max", "", "0::"),
+    }[version]
+    root = tmp_path / "sys/fs/cgroup" / place
+    for folder, most in ((root, none), (root / "job", 9000), (root / "job" / "step", 10_000)):
+        folder.mkdir(parents=True)
+        for name, text in ((limit, most), (use, 8000), ("stat", f"anon 1\n{cache} 500")):
+            (folder / f"memory.{name}").write_text(f"{text}\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"{listed}/job/step\n")
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.lstrip("/"))
+    assert memory.available_memory() == 1500
+    shutil.rmtree(root / "job")  # as in a container, whose own group is the root that it sees
+    (root / f"memory.{limit}").write_text("9500\n")
+    assert memory.available_memory() == 2000

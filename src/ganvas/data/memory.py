@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -28,18 +29,34 @@ def available_memory() -> int:
 
     Of several ranks on a machine, which torchrun counts, each has its share: all of them load the same data.
     """
-    free, group = 8 * 2**30, Path("/sys/fs/cgroup")  # a guess, for Windows
+    free = 8 * 2**30  # a guess, for Windows
     with suppress(AttributeError, ValueError, OSError):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with suppress(OSError, ValueError, KeyError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = 1024 * int(dict(line.split(":", 1) for line in lines)["MemAvailable"].split()[0])
-    with suppress(OSError, ValueError):  # Linux, control groups of version 2
-        names = ("memory.max", "memory.current", "memory.stat")
-        limit, used, stat = ((group / name).read_text(encoding="ascii").strip() for name in names)
-        cache = dict(line.split() for line in stat.splitlines()).get("inactive_file", "0")
-        free = free if limit == "max" else min(free, max(0, int(limit) - int(used) + int(cache)))
-    return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min([free, *group_memory()]) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def group_memory() -> Iterator[int]:
+    """Bytes that are left in each of Linux's control groups that this process is in and that has a limit.
+
+    What they hold of files is no use that counts: the system drops it for others.  Source: cgroups(7), both versions.
+    """
+    files = {"": ("max", "current", "inactive_file")}
+    files["memory"] = ("limit_in_bytes", "usage_in_bytes", "total_inactive_file")
+    lines = list[str]()
+    with suppress(OSError, ValueError):
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    for _, controller, path in (line.split(":", 2) for line in lines):
+        if controller in files:
+            limit, use, cache = files[controller]
+            group = Path(f"/sys/fs/cgroup/{controller}{path}")
+            for folder in (group, *group.parents):  # in a container, the first are often not to be seen
+                with suppress(OSError, ValueError):  # no limit is "max"
+                    most, used = (int((folder / f"memory.{name}").read_text(encoding="ascii")) for name in (limit, use))
+                    stat = (folder / "memory.stat").read_text(encoding="ascii")
+                    yield max(0, most - used + int(dict(line.split() for line in stat.splitlines()).get(cache, "0")))
 
 
 def format_bytes(size: int) -> str:
