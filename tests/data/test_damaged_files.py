@@ -207,3 +207,19 @@ def test_an_animation_that_claims_gigabytes(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("PIL.GifImagePlugin.GifImageFile.seek", lambda image, number: pytest.fail("it seeks"))
     with pytest.raises(UserError, match="it says 65535 x 65535 pixels, which its .* bytes cannot hold"):
         load(tmp_path / "x.gif", DataOptions(pages="all"))
+
+
+@pytest.mark.parametrize("before", [b"", b"!\xfe\0", b"!\x01\0\x01,\0", b"!\xff\x0bNETSCAPE2.0\0\x01,\0"])
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_frame_that_claims_gigabytes(at: int, before: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would make room for it as it comes to it, also after blocks that are odd."""
+    content = io.BytesIO()
+    Image.new("L", (8, 8)).save(content, "GIF")
+    start = content.getvalue().rindex(b",\0\0\0\0\x08")
+    head, frame = content.getvalue()[:start], content.getvalue()[start:-1]
+    huge = b"!\xf9\x04\x08\0\0\0\0," + struct.pack("<4H", 0, 0, 60_000, 60_000) + frame[9:]
+    frames = b"".join((huge, frame) if at == 0 else (frame, huge, frame))
+    (tmp_path / "x.png").write_bytes(head + before + frames + b";")
+    monkeypatch.setattr("PIL.Image.core.fill", lambda mode, size, *colour: pytest.fail(f"it takes {size}"))
+    with pytest.raises(UserError, match="it says 60000 x 60000 pixels, which its .* bytes cannot hold"):
+        load(tmp_path / "x.png", DataOptions(pages="all"))

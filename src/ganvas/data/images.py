@@ -25,6 +25,7 @@ from .crop import crop_images, is_on_background, lay_on_background, too_small
 from .dataset import CHANNELS, convert_channels
 from .decoded import ExampleFile
 from .depth import OPAQUE
+from .gif import gif_size
 from .listing import IMAGE_SUFFIXES, File, group_size, register_heic
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
@@ -204,7 +205,7 @@ def file_pages(file: File) -> list[Page]:
     """Every page of a TIFF but smaller copies and masks, every frame of an animation; one, where it cannot be read."""
     pages = []
     try:
-        with Image.open(content := file.content()) as image:
+        with open_image(content := file.content()) as image:
             check_decodable(content, image)
             for i in range(count_images(image)):
                 kind = 0
@@ -278,7 +279,7 @@ def read_numbers(
 def has_deep_header(pages: Sequence[Page]) -> bool:
     """Whether the first of the images that can be opened has numbers beyond bytes."""
     for page in pages:
-        with suppress(Exception), Image.open(page.file.content()) as image:  # what is wrong is said when it is read
+        with suppress(Exception), open_image(page.file.content()) as image:  # what is wrong is said when it is read
             return has_more_levels(image)
     return False
 
@@ -354,7 +355,7 @@ def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int
     """The numbers of an image, how many images its file has, and its format; large ones one after the other."""
     content = page.file.content()
     register_heic()  # files with other suffixes may be such
-    with Image.open(content) as image:
+    with open_image(content) as image:
         check_decodable(content, image)  # to count and seek in an animation makes room for its pixels
         n_pages = count_images(image)
         image.seek(page.number)
@@ -365,19 +366,31 @@ def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int
             return read_pixels(content, image), n_pages, image.format or "PNG"
 
 
+def open_image(content: Path | BytesIO) -> ImageFile.ImageFile:
+    """An image to read.  A GIF whose frames are too large is refused before: Pillow makes room as it comes to them."""
+    if size := gif_size(content):
+        check_size(content, *size, 1, float(MAX_DEFLATE_RATIO))
+    return Image.open(content)
+
+
 def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
+    """How many numbers an image has; raises as `check_size` does."""
+    is_fax = image.format == "TIFF" and image.mode == "1"  # a blank page takes a bit a row
+    is_raw, is_bounded = image.tile and image.tile[0][0] == "raw", image.format in BOUNDED_FORMATS and not is_fax
+    ratio = 1.0 if is_raw else float(MAX_DEFLATE_RATIO) if is_bounded else float("inf")
+    return check_size(content, image.width, image.height, len(image.getbands()), ratio)
+
+
+def check_size(content: Path | BytesIO, width: int, height: int, bands: int, ratio: float) -> int:
     """How many numbers an image has; ValueError for more than its file can hold, MemoryError where memory cannot."""
-    numbers = image.width * image.height * len(image.getbands())
+    numbers = width * height * bands
     if numbers <= LARGE_IMAGE:
         return numbers
     file_size = content.stat().st_size if isinstance(content, Path) else content.getbuffer().nbytes
-    is_fax = image.format == "TIFF" and image.mode == "1"  # a blank page takes a bit a row
-    is_raw, is_bounded = image.tile and image.tile[0][0] == "raw", image.format in BOUNDED_FORMATS and not is_fax
-    ratio = 1 if is_raw else MAX_DEFLATE_RATIO if is_bounded else float("inf")
     if numbers > 8 * ratio * file_size:  # a bit each
-        raise ValueError(f"it says {image.width} x {image.height} pixels, which its {file_size} bytes cannot hold")
+        raise ValueError(f"it says {width} x {height} pixels, which its {file_size} bytes cannot hold")
     if DECODE_BYTES * numbers > MAX_MEMORY_SHARE * (free := available_memory()):
-        need = f"its {image.width} x {image.height} pixels take {format_bytes(DECODE_BYTES * numbers)} to decode"
+        need = f"its {width} x {height} pixels take {format_bytes(DECODE_BYTES * numbers)} to decode"
         limit = f"more than {MAX_MEMORY_SHARE:.0%} of the {format_bytes(free)} of memory that are free"
         raise MemoryError(f"{need}, {limit}: make it smaller, or cut it in parts")
     return numbers
