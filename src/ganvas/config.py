@@ -19,7 +19,7 @@ class TrainConfig(metaclass=ValidatedMeta):
     budget: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None
     """time for the whole run, e.g. 30s, 10m or 1.5h, in place of steps: so many are done as fit in"""
     batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] = 64
-    """examples per step; auto is the default, or less where that does not fit in memory"""
+    """examples per step; auto is the default, or less where that, without `compile`, does not fit in memory"""
     seed: Annotated[int, Field(ge=0)] = 0
     """the run's only source of randomness"""
     ema_decay: Fraction = 0.999

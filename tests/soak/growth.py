@@ -53,6 +53,7 @@ def train_and_look(name: str, kind: str, folder: Path, steps: int) -> Callable[[
                 yield step
 
         fit.training = watched
+        fit.FIRST_SAVE_SECONDS = 0.0  # curves are drawn at the first checkpoint, for which Matplotlib is imported
         options: dict[str, Any] = {"batch_size": 8, "checkpoint_every": LOOK_EVERY, "device": "cpu", "quiet": True}
         data = sources(MODELS[name], examples(kind))
         ganvas.train(small(MODELS[name], width=4), data, folder=folder, steps=steps, **options)
