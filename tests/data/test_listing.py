@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from io import BytesIO, FileIO
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_what_must_not_be_read_is_said_to_be(tmp_path: Path, monkeypatch: pytest
     data = tmp_path / "d"
     picture(data / "cats" / "a.png")
     secret, image = picture(data / "secret" / "b.png").parent, picture(data / "cats" / "locked.png")
-    scan, opened, stat = os.scandir, Image.open, Path.stat
+    scan, opened, stat = os.scandir, files.FileIO, Path.stat
 
     def denied(path: object) -> PermissionError:
         return PermissionError(13, "Permission denied", str(path))
@@ -182,13 +183,13 @@ def test_what_must_not_be_read_is_said_to_be(tmp_path: Path, monkeypatch: pytest
             raise denied(folder)
         return scan(folder)
 
-    def no_open(path: Path, *rest: object) -> Image.Image:
-        if path == image:
+    def no_open(path: str) -> FileIO:
+        if path == str(image):
             raise denied(path)
-        return opened(path, *rest)
+        return opened(path)
 
     monkeypatch.setattr(files.os, "scandir", no_scan)
-    monkeypatch.setattr(Image, "open", no_open)
+    monkeypatch.setattr(files, "FileIO", no_open)
     found = load(data)
     assert found.notes[0] == "1 file skipped (cats/locked.png: cannot be read (permission denied))"
     assert "left out, folders that cannot be read (permission denied): secret" in found.notes
@@ -303,3 +304,13 @@ def test_clutter_of_a_mac_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").write_bytes(b"x")
     assert class_counts(load(tmp_path)) == {"cat": 1, "dog": 1}
     assert load(tmp_path, ALL).notes == ()
+
+
+def test_a_small_file_is_read_at_once_and_one_that_has_changed_by_its_path(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    (file,) = list_files(tmp_path).images
+    content = file.content()
+    assert isinstance(content, BytesIO)
+    assert content.getvalue() == path.read_bytes()
+    path.write_bytes(path.read_bytes() + b"more")
+    assert file.content() == path

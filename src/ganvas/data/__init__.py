@@ -7,8 +7,11 @@ whose test is true of every folder.  A data set with a name is a row of `BUILTIN
 
 import stat
 from collections.abc import Callable, Iterable, Sequence, Sized
+from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import partial
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from .folder import MixedSizesError, load_folder
 from .hub import find_hub_files, is_hub_name
 from .label_tables import suggest_source
 from .layout import find_domains
-from .listing import may_hold_images, near_path, path_mode
+from .listing import is_ignored, may_hold_images, path_mode
 from .memory import check_memory
 from .options import DataOptions, MissingSplitError, Progress, no_progress
 from .pair import DomainPair, PairStream, pair_warnings
@@ -55,6 +58,7 @@ from .tables.sql import absolute_url, is_sql, load_sql
 from .tables.table import Table
 from .webdataset import open_tars
 
+MAX_SIBLINGS = 10_000  # names that are compared with a wrong one, at most
 HIDDEN_COLOUR_SHARE = 0.005  # share of pixels that is worth a note
 Source = str | Path | Dataset | np.ndarray | Tensor | Sized | Iterable[Any]
 Sources = Source | tuple[Source, ...]  # a source, or those of a translator's domains A and B
@@ -310,16 +314,22 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
 def missing_source(source: str, path: Path) -> UserError:
     """What to say of a source that is not there."""
     if "://" in source:
-        how = (
-            "give hf:USER/NAME"
-            if "huggingface.co/datasets/" in source
-            else "download it, and give the file or a folder"
-        )
+        is_of_hub = "huggingface.co/datasets/" in source
+        how = "give hf:USER/NAME" if is_of_hub else "download it, and give the file or a folder"
         return UserError(f"{source} is an address, and data are read from this machine: {how}")
     if path.is_symlink():
         return UserError(f"{path} is a link that leads nowhere: give a folder or a file")
     hint = did_you_mean(source, BUILTIN) or near_path(path)
     return UserError(f"no data {source!r}: neither a path nor one of {', '.join(BUILTIN)}.{hint}")
+
+
+def near_path(path: Path) -> str:
+    """' Did you mean "photos"?', of what lies beside a path that is not there; '' where nothing is called alike."""
+    with suppress(OSError, ValueError):
+        names = [entry.name for entry in islice(path.parent.iterdir(), MAX_SIBLINGS) if not is_ignored(entry.name)]
+        for name in get_close_matches(path.name, names, n=1):
+            return f' Did you mean "{path.with_name(name)}"?'
+    return ""
 
 
 def load_shards(source: str, options: DataOptions, progress: Progress) -> Dataset | StreamedDataset:

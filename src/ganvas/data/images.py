@@ -70,7 +70,7 @@ class ImageInfo:
 
 OpenFile = Callable[[int], ExampleFile]
 """opens a file for images that take so many bytes"""
-ReadResult = tuple[Tensor, ImageInfo] | str  # images n x c x h x w, one or its tiles, or why it could not be read
+ReadResult = tuple[np.ndarray, ImageInfo] | str  # images n x c x h x w, one or its tiles, or why it could not be read
 
 
 @dataclass
@@ -98,7 +98,7 @@ class ImageBuffer:
             self.failures[page] = result
             return
         x, info = result
-        self.infos[page], self.stats = info, self.stats + (info.stats or ValueStats())
+        self.infos[page], self.stats = info, (self.stats + info.stats if info.stats else self.stats)
         n, c, h, w = x.shape
         self.sizes[w, h] += 1
         self.channel_counts[c] += 1
@@ -107,7 +107,7 @@ class ImageBuffer:
         if self.open_file:
             if c not in self.example_files:
                 self.example_files[c] = self.open_file(self.total * x[0].nbytes)
-            self.example_files[c].write(x.numpy())
+            self.example_files[c].write(x)
             return
         stored, end = self.n_stored[c], self.n_stored[c] + n
         length = len(self.buffers.get(c, ()))
@@ -119,7 +119,7 @@ class ImageBuffer:
                 self.buffers[c].resize((length + more, c, h, w), refcheck=False)  # grows where it is, if it can
             else:  # which takes memory as it is filled
                 self.buffers[c] = np.empty((more, c, h, w), np.float32 if self.is_deep else np.uint8)
-        self.buffers[c][stored:end] = x.numpy()
+        self.buffers[c][stored:end] = x
         self.n_stored[c] = end
 
     @property
@@ -236,7 +236,6 @@ def read_images(
 ) -> ImageBuffer:
     """The images in the files of a source with this name, in memory or in files that `open_file` opens."""
     pages, bounds, n_measured = [Page(file) for file in files], options.bounds, 0
-    group = group_size(files)
     with lift_pixel_limit() as decoder_notes:
         if options.pages == "all":
             pages = [page for several in in_parallel(file_pages, files) for page in several]
@@ -253,9 +252,8 @@ def read_images(
             bounds = auto_bounds(stats, name) if stats.count else None
         images = ImageBuffer(len(pages), name, bounds=bounds, decoder_notes=decoder_notes, open_file=open_file)
         read = partial(read_page, options=options, bounds=bounds)
-        for i, (page, result) in enumerate(
-            zip(pages, in_parallel(read, pages, group=group), strict=True), n_measured + 1
-        ):
+        results = zip(pages, in_parallel(read, pages, group=group_size(files)), strict=True)
+        for i, (page, result) in enumerate(results, n_measured + 1):
             images.add(page, result)
             progress(i, n_measured + len(pages))
     return images
@@ -292,10 +290,8 @@ def read_deep_page(page: Page, options: DataOptions, bounds: Bounds | None) -> R
         if values.dtype == np.uint8 or (4 in (values.shape[2], options.channels) and pixels.white != OPAQUE):
             return ""
         x, is_opaque = drop_opaque(np.array(values.transpose(2, 0, 1), np.float32, order="C"), OPAQUE, options)
-        stats = colour_stats(x, options, bounds)
-        info = ImageInfo(
-            (), stats, pixels.white or 0, pages=n_pages, has_opaque_alpha=is_opaque, dtype=values.dtype.name
-        )
+        stats = colour_stats(torch.from_numpy(x), options, bounds)
+        info = ImageInfo(x.shape, stats, pixels.white or 0, False, n_pages, is_opaque, values.dtype.name)
         return fit(x, options, info, alpha=len(x) == 4)
     except UserError:  # a damaged shard, not only this image
         raise
@@ -316,7 +312,7 @@ def read_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadRe
         if stats:
             values = quantize_pixels(values, bounds or (0.0, float(white or 1)), float(white or 1))
         x, is_opaque = drop_opaque(np.array(values.transpose(2, 0, 1), order="C"), 255, options)
-        return fit(x, options, ImageInfo((), stats, white or 0, pixels.has_more_bits, n_pages, is_opaque))
+        return fit(x, options, ImageInfo(x.shape, stats, white or 0, pixels.has_more_bits, n_pages, is_opaque))
     except UserError:  # a damaged shard, not only this image
         raise
     except Exception as error:  # a damaged file can raise anything: struct.error, RuntimeError, ...
@@ -330,25 +326,27 @@ def colour_stats(x: Tensor, options: DataOptions, bounds: Bounds | None) -> Valu
     return value_stats(x.numpy(), bounds) if x.numel() else ValueStats()
 
 
-def drop_opaque(values: np.ndarray, opaque: int, options: DataOptions) -> tuple[Tensor, bool]:
+def drop_opaque(values: np.ndarray, opaque: int, options: DataOptions) -> tuple[np.ndarray, bool]:
     """An image c x h x w without alpha that hides nothing, unless 4 channels are asked for; and whether it had such."""
     is_opaque = len(values) == 4 and options.channels != 4 and bool((values[3] == opaque).all())
-    return torch.from_numpy(values[:3] if is_opaque else values), is_opaque
+    return values[:3] if is_opaque else values, is_opaque
 
 
-def fit(x: Tensor, options: DataOptions, info: ImageInfo, alpha: bool = False) -> ReadResult:
+def fit(values: np.ndarray, options: DataOptions, info: ImageInfo, alpha: bool = False) -> ReadResult:
     """An image c x h x w, laid on the background and cropped as the options say, with that in its info.
 
     `alpha` says whether the fourth channel of a deep one is such.
     """
-    on_background, (h, w) = is_on_background(x[None], options, alpha), x.shape[1:]
-    on_colour = lay_on_background(x[None], options, alpha)
-    images = crop_images(on_colour, options, alpha and on_colour.shape[1] == 4)
+    h, w = values.shape[1:]
+    if options.background is None and options.image_size in (None, (h, w)):  # torch would only make other threads wait
+        return values[None], info
+    x = torch.from_numpy(values)[None]
+    on_colour, on_background = lay_on_background(x, options, alpha), is_on_background(x, options, alpha)
+    images = crop_images(on_colour, options, alpha and on_colour.shape[1] == 4).numpy()
     if options.image_size and not len(images):
         return too_small(h, w, options.image_size)
-    rest = h * w - len(images) * images[0, 0].numel() if options.crop == "tiles" else 0
-    shape = tuple(images.shape[1:])
-    return images, replace(info, shape=shape, tiles=len(images), rest=rest, is_on_background=on_background)
+    rest = h * w - len(images) * images[0, 0].size if options.crop == "tiles" else 0
+    return images, replace(info, shape=images.shape[1:], tiles=len(images), rest=rest, is_on_background=on_background)
 
 
 def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int, str]:

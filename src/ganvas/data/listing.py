@@ -9,12 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from gzip import BadGzipFile
 from hashlib import blake2b, file_digest
-from io import BytesIO
-from itertools import islice
+from io import BytesIO, FileIO
 from operator import attrgetter
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -43,10 +41,9 @@ ARCHIVES = {".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst", ".7z"
 """archives that must be unpacked first"""
 MAX_FILE_BYTES = 2**27  # bytes of a file in an archive, at most: it is read into memory
 READ_ERRORS = (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error)  # of a file, and of one in a zip
-MAX_SIBLINGS = 10_000  # names that are compared with a wrong one, at most
+WHOLE_FILE_BYTES = 2**20  # bytes of a file from which on Pillow reads it in parts
 SMALL_FILE_BYTES, SMALL_FILES = 2**14, 16  # bytes of files below which a thread takes so many at a time
 MAX_NAMES = 5  # names in a note, at most
-
 
 Stamp = tuple[int, ...]
 """bytes of a file, and when its content and it itself were changed, in nanoseconds"""
@@ -90,9 +87,13 @@ class File:
             return file.read(max_bytes)
 
     def content(self) -> Path | BytesIO:
-        """What Pillow opens: the path, or the bytes of a file in a zip.  Raises ValueError where they are too many."""
-        if self.member is None:
+        """What Pillow opens: the path, or the bytes of a small file or of one in a zip; ValueError for too many."""
+        if self.member is None and not 0 < self.n_bytes < WHOLE_FILE_BYTES:
             return self.path
+        if self.member is None:
+            with FileIO(self.location) as file:  # the fewest calls of the system: threads wait for each other at each
+                content = file.read(self.n_bytes + 1)
+            return BytesIO(content) if len(content) == self.n_bytes else self.path
         if self.member.file_size > MAX_FILE_BYTES:
             raise ValueError(f"it says that it has {self.member.file_size:,} bytes: unzip it first")
         return BytesIO(self.read(MAX_FILE_BYTES + 1))
@@ -378,15 +379,6 @@ def path_mode(path: Path) -> int | None:
         raise UserError(f"{path} cannot be read ({error_reason(error)})") from error
     except ValueError:  # a NUL in it
         return None
-
-
-def near_path(path: Path) -> str:
-    """' Did you mean "photos"?', of what lies beside a path that is not there; '' where nothing is called alike."""
-    with suppress(OSError, ValueError):
-        names = [entry.name for entry in islice(path.parent.iterdir(), MAX_SIBLINGS) if not is_ignored(entry.name)]
-        for name in get_close_matches(path.name, names, n=1):
-            return f' Did you mean "{path.with_name(name)}"?'
-    return ""
 
 
 def join_names(names: Iterable[str], most: int = MAX_NAMES) -> str:

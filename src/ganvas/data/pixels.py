@@ -33,7 +33,7 @@ def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
     """The numbers of an open image's page: all bits of grey images, and of PNG, TIFF and PNM in colours."""
     args = decoder_args(image.tile[0]) if image.tile else ()
     mode = str(args[0]) if args else ""
-    is_deep = re.search(r";16[BLN]$", mode) is not None
+    is_deep = mode.endswith((";16B", ";16L", ";16N"))
     if image.format == "PPM":
         white = int(args[1]) if len(args) == 2 and mode in ("L", "RGB") else 65535 if mode == "I;16B" else 255
         if white > 255:
@@ -50,7 +50,7 @@ def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
         image.tile = [image.tile[0]._replace(args="RGBA")]  # four bytes a pixel: those of grey, then those of alpha
         high_and_low = upright_array(image).astype(np.uint16)
         return Pixels((high_and_low[:, :, ::2] * 256 + high_and_low[:, :, 1::2]).take([0, 0, 0, 1], 2), 65535)
-    if RAW_MODE_16.search(mode) and image.format == "TIFF" and image.mode in ("RGB", "RGBA"):
+    if image.format == "TIFF" and image.mode in ("RGB", "RGBA") and RAW_MODE_16.search(mode):
         return Pixels(read_16_bits(source, image), 65535)
     ImageOps.exif_transpose(image, in_place=True)
     depth = image.info.get("bit_depth")  # as pillow_heif says; in a PNG a text may be called so

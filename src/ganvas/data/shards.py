@@ -202,7 +202,7 @@ class StreamedDataset:
             self.shards.check_file(i)
             self.failures[self.shards.describe(i)] = result
             return None
-        (x, *_), info = result
+        x, info = torch.from_numpy(result[0][0]), result[1]
         channels, h, w = self.shape
         if info.has_more_bits or (info.stats and self.options.range is None):
             self.rounded.add(i)
