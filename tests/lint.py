@@ -32,7 +32,7 @@ CEILINGS = {
     "nn": 1215,
     "objectives": 345,
     "studio": 2600,
-    "training": 6160,
+    "training": 6200,
     "web": 260,
     "viz": 1140,
 }

@@ -14,10 +14,10 @@ import torch
 
 from .. import __version__
 from ..config import TrainConfig
-from ..data import Data, Dataset, DomainPair, Scaling, class_counts, make_stream
+from ..data import Data, Dataset, DomainPair, class_counts, make_stream
 from ..data.memory import is_out_of_memory
 from ..diagnostics import examine, recent_lines
-from ..distributions.priors import STANDARD, FittedPriors
+from ..distributions.priors import FittedPriors
 from ..errors import DivergenceError, RankError, TrainingStopped, UserError
 from ..inference.networks import keeps_discriminator
 from ..inference.trained import Trained, load_trained
@@ -25,18 +25,19 @@ from ..io.atomic import atomic_write
 from ..io.run_folder import LAST_WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header
 from ..io.text import format_number
-from ..model import Batch, GenerativeModel, Model, PairBatch, Schedule, device_of, model_name, to_dict
+from ..model import Batch, Model, PairBatch, Schedule, device_of, model_name, to_dict
 from ..models._variational import MIN_CODES_PER_DIMENSION, Variational
-from ..randomness import make_generator, reseed
+from ..randomness import reseed
 from ..ranks import world_size
 from ..viz.curves import draw_curves
-from ..viz.images import encode_previews, preview
+from ..viz.images import encode_previews
 from . import memory, rollback, run_records, validation
 from .distributed import agree, check_equal, gather_rank_state, is_loss_of_rank, is_main, shared_tensors, uses_shards
 from .ema import current_ema, ema_decay_of
 from .loop import TrainState, check_finite, ensure_scaling, initialize_state
 from .loop import train as training
 from .monitor import monitor_statistics
+from .previews import draw_preview
 from .progress import ProgressBar, TrainingProgress
 from .report import write_end_report
 from .signals import StopRequest, catch_stop_signals
@@ -282,17 +283,9 @@ class Run:
         """Draw examples and what the model makes of them, or samples, with the same noise every time."""
         batch = self.examples.first(self.preview_size)
         reseed(self.device, self.config.seed, "preview")
-        with torch.inference_mode():
-            rows = self.model.preview(batch, **trained.nets)
-            if trained.default_prior != STANDARD:  # the last row has samples from N(0, I)
-                random, model = make_generator(torch.device("cpu"), 0, "preview"), trained.require(GenerativeModel, "")
-                rows[-1] = model.generate(trained.draw_codes(rows.shape[1], random).to(self.device), **trained.nets)
-        scaling, *others = self.state.scaling
-        if others:  # vectors of two domains stay standardised, so that both fit one plot
-            scaling = Scaling(self.model.pixel_range, premultiplied=any(s.premultiplied for s in self.state.scaling))
-            scaling = next((s for s in self.state.scaling if s.is_deep), scaling)
+        picture = draw_preview(trained, batch, self.state.scaling)
         with atomic_write(self.files.preview(self.state.step)) as temporary:
-            preview(rows, scaling).save(temporary, "PNG")
+            picture.save(temporary, "PNG")
 
     def save_checkpoint(self) -> None:
         """Write the state, with what it is the state of."""

@@ -242,8 +242,6 @@ def preview(rows: Tensor, scaling: Scaling) -> Image.Image:
     if scaling.is_deep:
         low, high = scaling.pixel_range
         return Examples(to_visible((flat - low) / (high - low)), rows.shape[1]).render()
-    if isinstance(scaling, TableScaling):  # the last are samples
-        return Examples(scaling.inverse(rows[-1]), scaling=scaling, title="samples").render()
     x = scaling.inverse(rows.flatten(0, 1)).cpu()
     return scatter(list(x.split(rows.shape[1]))) if x.ndim == 2 else Examples(x, rows.shape[1]).render()
 

@@ -20,8 +20,8 @@ def render_rows(frame: Any, title: str = "") -> Image.Image:
     columns = [[str(name), *column_texts(part[name])] for name in part.columns]
     columns = [[shorten(text) for text in column] for column in columns]
     widths = [round(max(font.getlength(text) for text in column)) for column in columns]
-    more = [f"{n:,} more {what}" for n, what in (
-        (len(frame) - len(part), "rows"), (frame.shape[1] - part.shape[1], "columns")) if n > 0]  # fmt: skip
+    others = {"row": len(frame) - len(part), "column": frame.shape[1] - part.shape[1]}
+    more = [f"{n:,} more {what}{'' if n == 1 else 's'}" for what, n in others.items() if n]
     caption = title + (" · " if title and more else "") + ", ".join(more)
     height = (len(part) + 1 + bool(caption)) * ROW_HEIGHT + 2 * MARGIN
     width = max(sum(widths) + GAP * (len(widths) - 1), round(font.getlength(caption))) + 2 * MARGIN
