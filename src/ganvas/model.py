@@ -138,6 +138,8 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """these networks, by argument"""
     n_domains: ClassVar[int] = 1
     """data sets that it learns from: 1, or 2 for a translator"""
+    tables_only: ClassVar[bool] = False
+    """whether it learns the rows of tables, and nothing else"""
     monitor_batch_size: ClassVar[int] = 128
     """examples that `monitor` is given"""
     ignored_options: ClassVar[tuple[str, ...]] = ("keep",)

@@ -66,13 +66,18 @@ class TableShape(tuple[int, ...]):
         """Places by uniform noise: a column, each as likely, then an entry of it as often as rows have it."""
         columns = torch.tensor(self.condition_columns)[(noise[:, 0] * len(self.condition_columns)).long()]
         cumulative = self.shares[self.padded_index].masked_fill(self.padding, 0.0).double().cumsum(1)[columns]
-        places = (cumulative < noise[:, 1:].double() * cumulative[:, -1:]).sum(1)
+        places = (cumulative <= noise[:, 1:].double() * cumulative[:, -1:]).sum(1)  # none whose share is 0
         return self.padded_index[columns, places.clamp(max=self.padded_index.shape[1] - 1)]
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """Where each block begins."""
         return tuple(accumulate((block.width for block in self.blocks), initial=0))[:-1]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many numbers are entries of each block, and how many its position, in turn."""
+        return [n for block in self.blocks for n in (block.entries, block.width - block.entries)]
 
     @cached_property
     def entry_slices(self) -> tuple[slice, ...]:
@@ -102,9 +107,19 @@ class TableShape(tuple[int, ...]):
 
     def log_probabilities(self, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Logits of entries as log probabilities, each block's own; positions as they are."""
-        sizes = [n for block in self.blocks for n in (block.entries, block.width - block.entries)]
-        parts = y.split(sizes, 1)
+        parts = y.split(self.sizes, 1)
         return torch.cat([part if i % 2 else part.log_softmax(1) for i, part in enumerate(parts)], 1)
+
+    def take_positions(self, y: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
+        """The positions of rows; by slices, since a GPU would wait for places that are a tuple of Python's."""
+        return torch.cat([y[:, i : i + 1] for i in self.positions], 1) if self.positions else y[:, :0]
+
+    def with_positions(self, y: Float[Tensor, "n d"], u: Float[Tensor, "n m"]) -> Float[Tensor, "n d"]:
+        """Rows with other positions."""
+        parts = list(y.split(self.sizes, 1))
+        for j, i in enumerate(self.with_position):
+            parts[2 * i + 1] = u[:, j : j + 1]
+        return torch.cat(parts, 1)
 
     def interval_share(self, p: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """Of probabilities of entries, or one-hot ones, the share of intervals in each block that has a position."""
@@ -129,6 +144,6 @@ class TableShape(tuple[int, ...]):
         x = p.clone()
         for i, part in enumerate(self.entry_slices):
             cumulative = p[:, part].double().cumsum(1)
-            places = (cumulative < noise[:, i : i + 1].double() * cumulative[:, -1:]).sum(1, keepdim=True)
+            places = (cumulative <= noise[:, i : i + 1].double() * cumulative[:, -1:]).sum(1, keepdim=True)
             x[:, part] = torch.zeros_like(x[:, part]).scatter_(1, places.clamp_(max=part.stop - part.start - 1), 1.0)
         return x

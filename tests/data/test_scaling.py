@@ -18,18 +18,17 @@ from ganvas.evaluation import translation
 from ganvas.io import safetensors
 from ganvas.metrics.features import make_feature_space
 from ganvas.model import EncoderModel, GenerativeModel, Model
-from ganvas.models import MODELS
 from ganvas.training import checkpoint, fit
 from ganvas.training.loop import initialize_state
 from ganvas.training.run_records import read_log
-from tests.support.models import small
+from tests.support.models import IMAGE_MODELS, small
 from tests.support.scores import values_of
 
 CPU = torch.device("cpu")
 COMPARED = ("sliced_wasserstein", "energy", "marginal_wasserstein", "kid")
 UNITS = np.array([1e-3, 1, 9e5])
 ORIGINS = np.array([5, 0, -3e6])
-VECTORS = [cls for cls in MODELS.values() if cls.n_domains == 1 and cls is not ganvas.DCGAN]
+VECTORS = [cls for cls in IMAGE_MODELS.values() if cls.n_domains == 1 and cls is not ganvas.DCGAN]
 every_model_of_vectors = pytest.mark.parametrize("cls", VECTORS, ids=lambda cls: cls.__name__)
 
 

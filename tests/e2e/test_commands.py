@@ -9,8 +9,9 @@ import pytest
 from ganvas.cli.app import main
 from ganvas.models import MODELS
 from tests.support.cli import SMALL, TINY, said, size, told
+from tests.support.models import IMAGE_MODELS
 
-GENERATORS = [name for name, cls in MODELS.items() if cls.n_domains == 1 and name != "dcgan"]
+GENERATORS = [name for name, cls in IMAGE_MODELS.items() if cls.n_domains == 1 and name != "dcgan"]
 """models of one dataset, which take vectors too; dcgan takes images alone"""
 
 

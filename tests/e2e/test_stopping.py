@@ -20,6 +20,7 @@ from ganvas.training import fit
 from ganvas.training.run_records import checkpoint_step
 from tests.support.data import write_folder
 from tests.support.folders import check_same_bits
+from tests.support.models import IMAGE_MODELS
 
 OPTIONS = ["--batch-size", "4", "--width", "4", "--checkpoint-every", "20", "--quiet"]
 OF_MODEL = {
@@ -48,7 +49,7 @@ def command(model: str, folder: Path) -> list[str]:
     return ["train", model, *domains, "--steps", "40", *OPTIONS, *OF_MODEL.get(model, ["--latent", "3"])]
 
 
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", list(IMAGE_MODELS))
 def test_a_run_goes_on_to_the_same_bits_from_what_is_on_the_disk(
     model: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

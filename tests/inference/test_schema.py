@@ -20,7 +20,7 @@ from ganvas.inference.trained import Trained, load_trained
 from ganvas.models import MODELS
 from ganvas.training import run_records
 from tests.support.data import as_pair, image_collection
-from tests.support.models import small
+from tests.support.models import IMAGE_MODELS, small
 
 FILES = ("weights.safetensors", "state.ckpt", "config.json")
 WRONG: tuple[Any, ...] = (
@@ -173,7 +173,7 @@ def test_no_network_is_made_that_the_weights_do_not_fill(shape: list[int], capsy
     assert "the weights do not fit its own header" in failing(capsys, "sample", "run", "--out", "a.png")
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(IMAGE_MODELS))
 def test_what_is_thought_of_networks_is_what_they_are(name: str) -> None:
     """Of every model: on no device its networks have the tensors that they have on one."""
     model: Any = MODELS[name]()
@@ -242,7 +242,7 @@ def test_priors_that_draw_no_codes_are_refused(capsys: pytest.CaptureFixture[str
     assert main(["sample", "run", "--fitted-prior", "gaussian", "--out", "a.png"]) == 0
 
 
-@pytest.mark.parametrize("name", [*MODELS, "iaf"])
+@pytest.mark.parametrize("name", [*IMAGE_MODELS, "iaf"])
 def test_networks_are_loaded_with_all_that_no_file_holds(name: str) -> None:
     """Of every model, also masks, and how weights lie in memory."""
     model: Any = ganvas.VAE(posterior="iaf", flow_width=8) if name == "iaf" else small(MODELS[name])

@@ -30,7 +30,7 @@ from ganvas.models._gan import Adversarial
 from ganvas.models._translator import Translator
 from ganvas.training.loop import apply_move, initialize_state, train
 from tests.support.data import NUMBER_SHAPES, image_collection, learnt_by, number_collection, sources
-from tests.support.models import after_a_step, every_generator, every_model, small
+from tests.support.models import after_a_step, every_generator, every_model, every_model_and_ctgan, small
 
 CPU = torch.device("cpu")
 every_kind = pytest.mark.parametrize("kind", ["conv", "resize", "residual", "mlp", "vectors", "signals", "volumes"])
@@ -82,7 +82,7 @@ def test_a_move_changes_only_its_own_networks(cls: type[Model], kind: str) -> No
     assert moved == set(nets)
 
 
-@every_model
+@every_model_and_ctgan
 def test_every_parameter_gets_a_gradient(cls: type[Model], images: Dataset) -> None:
     model, data = small(cls), learnt_by(cls, images)
     nets = model.networks(data.shape, len(data.classes))
@@ -94,14 +94,14 @@ def test_every_parameter_gets_a_gradient(cls: type[Model], images: Dataset) -> N
             assert all(g is not None and (g.abs().sum() > 0 or g.shape == (1,)) for g in gradients)
 
 
-@every_model
+@every_model_and_ctgan
 def test_a_model_survives_json_and_is_compared_by_value(cls: type[Model]) -> None:
     model = replace(small(cls), lr=0.123)
     assert TypeAdapter(cls).validate_python(json.loads(json.dumps(to_dict(model)))) == model
     assert model != small(cls)
 
 
-@every_model
+@every_model_and_ctgan
 def test_bad_hyperparameters_are_refused(cls: type[Model]) -> None:
     for field, value in (("lr", 0), ("lr", float("nan")), ("latent", -1), ("betas", (1.0, 0.9)), ("net", "cnn")):
         with pytest.raises(UserError, match=field):
@@ -180,7 +180,7 @@ def test_adding_a_model_touches_one_file_and_one_line() -> None:
     assert files == set(MODELS)
 
 
-@every_model
+@every_model_and_ctgan
 def test_the_algorithm_of_a_gan_stands_in_its_own_file(cls: type[Model]) -> None:
     """In at most 15 lines, its docstring and its signature not counted."""
     if not issubclass(cls, Adversarial | Translator):
@@ -301,6 +301,7 @@ GOLDEN = {
     "wgan": {"real": -0.0102115768, "fake": 0.00113244526, "fool": -0.00130826817},
     "wgangp": {"real": 0.29944391, "fake": -0.023005999, "gp": 1.5467774, "fool": 0.0339360859},
     "r3gan": {"pairs": 0.910894537, "r1": 0.0894307509, "r2": 0.0935295403, "fool": 0.712359679},
+    "ctgan": {"real": 0.211233899, "fake": -0.218956201, "gp": 7.84552202, "fool": 0.174408667, "follow": 6.32354898},
     "cyclegan": {
         "fool": 1.73151636, "cycle": 9.20609837, "identity": 4.59063683, "real_A": 0.465202874, "fake_A":
         0.00843673889, "real_B": 0.398001647, "fake_B": 0.0120177741,
@@ -315,7 +316,7 @@ GOLDEN = {
 }  # fmt: skip
 
 
-@every_model
+@every_model_and_ctgan
 @pytest.mark.usefixtures("float64_training")
 def test_golden_losses(cls: type[Model], images: Dataset) -> None:
     """Means of each term over the first five steps: a refactoring does not change them."""

@@ -14,14 +14,14 @@ from ganvas.distributions.priors import fit_priors
 from ganvas.explore import interpolate, normal_quantiles
 from ganvas.inference.trained import Trained
 from ganvas.model import Model
-from ganvas.models import DCGAN, GAN, MODELS, VAE
+from ganvas.models import DCGAN, GAN, VAE
 from ganvas.randomness import make_generator
-from tests.support.models import every_generator, small
+from tests.support.models import IMAGE_MODELS, every_generator, small
 
 CPU = torch.device("cpu")
 VARIANTS: dict[str, Model] = {
     f"{name}, latent {latent}": small(cls, latent=latent, latents=(latent,))
-    for name, cls in MODELS.items() if cls.n_domains == 1 for latent in (1, 7, 16, 100)
+    for name, cls in IMAGE_MODELS.items() if cls.n_domains == 1 for latent in (1, 7, 16, 100)
 } | {
     "uniform": GAN(width=4, latent=5, noise_distribution="uniform"), "spatial": VAE(width=4, latent=3, net="spatial"),
     "levels": ganvas.LadderVAE(width=4, latents=(5, 3, 2)),

@@ -16,7 +16,7 @@ from ganvas.model import Model
 from ganvas.training import loop
 from ganvas.training.loop import initialize_state, train
 from tests.support.data import learnt_by
-from tests.support.models import every_model, small
+from tests.support.models import every_model_and_ctgan, small
 
 CPU = torch.device("cpu")
 QUIET = ("autoencoder", "discogan")
@@ -28,7 +28,7 @@ def first_weights(model: Model, data: Any, seed: int) -> list[Tensor]:
     return [p for p in nets.parameters() if p.ndim > 1]
 
 
-@every_model
+@every_model_and_ctgan
 def test_the_first_weights_follow_from_the_seed_alone(cls: type[Model], images: Dataset) -> None:
     """Else runs of several seeds are less different than they seem, and every error bar is too small."""
     model, data = small(cls), learnt_by(cls, images)
@@ -49,7 +49,7 @@ def losses(model: Model, data: Any, seed: int) -> list[tuple[float, ...]]:
     return each
 
 
-@every_model
+@every_model_and_ctgan
 def test_every_step_of_every_seed_has_noise_of_its_own(
     cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from ganvas.nn import compilation
 from ganvas.nn.compilation import compile_networks, missing_compiler, uncompiled
 from ganvas.training.loop import TrainState, initialize_state, train
 from tests.support.data import image_collection, learnt_by
-from tests.support.models import every_model, small
+from tests.support.models import every_model_and_ctgan, small
 
 CPU = torch.device("cpu")
 pytestmark = [
@@ -36,7 +36,7 @@ def trained(model: Model, collection: Dataset, compile_: str, steps: int = 2) ->
     return state
 
 
-@every_model
+@every_model_and_ctgan
 def test_compiled_networks_have_the_same_losses(
     cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from ganvas.data import Dataset, DomainPair, from_array
 from ganvas.model import Model
 from ganvas.training import fit
+from tests.support.tables import table_collection
 
 
 def image_collection(n: int = 40, shape: tuple[int, int, int] = (12, 10, 3), seed: int = 0) -> Dataset:
@@ -57,12 +58,17 @@ def as_pair(data: Dataset) -> DomainPair:
 
 
 def learnt_by(cls: type[Model], data: Dataset) -> Dataset | DomainPair:
-    """The examples as a model of this class learns from them."""
+    """The examples as a model of this class learns from them; of a model of tables alone, a table in their place."""
+    if cls.tables_only:
+        table = table_collection()
+        return cls().preprocess(table)
     return as_pair(data) if cls.n_domains == 2 else data
 
 
 def sources(cls: type[Model], data: Dataset) -> Dataset | tuple[Dataset, ...]:
     """What `ganvas.train` is given for that."""
+    if cls.tables_only:
+        return table_collection()
     return as_pair(data).datasets if cls.n_domains == 2 else data
 
 

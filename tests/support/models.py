@@ -17,19 +17,21 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-every_model = pytest.mark.parametrize("cls", MODELS.values(), ids=list(MODELS))
-
-
+IMAGE_MODELS = {name: cls for name, cls in MODELS.items() if not cls.tables_only}
+"""the models but those of tables alone"""
+every_model_and_ctgan = pytest.mark.parametrize("cls", MODELS.values(), ids=list(MODELS))
+"""for tests whose data are those of `learnt_by` or `sources`"""
+every_model = pytest.mark.parametrize("cls", IMAGE_MODELS.values(), ids=list(IMAGE_MODELS))
 every_generator, every_translator = (
     pytest.mark.parametrize("cls", some.values(), ids=list(some))
-    for some in ({name: cls for name, cls in MODELS.items() if cls.n_domains == n} for n in (1, 2))
+    for some in ({name: cls for name, cls in IMAGE_MODELS.items() if cls.n_domains == n} for n in (1, 2))
 )
 
 
 def small(cls: type[Model], **fields: Any) -> Model:
     """The model with small networks."""
-    names = cls.__dataclass_fields__
-    return cls(**{k: v for k, v in (SMALL | fields).items() if k in names})
+    names, packs = cls.__dataclass_fields__, {"pack": 2} if cls.tables_only else {}
+    return cls(**{k: v for k, v in (SMALL | packs | fields).items() if k in names})
 
 
 def small_critic(cls: type[Model]) -> Model:

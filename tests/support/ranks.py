@@ -33,7 +33,7 @@ from ganvas.training import loop
 from ganvas.training.distributed import check_equal, full_tensor, is_main, join_ranks, shard
 from ganvas.training.loop import initialize_state, train
 from tests.support.data import as_pair, image_collection
-from tests.support.models import small
+from tests.support.models import IMAGE_MODELS, small
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"OMP_NUM_THREADS": "1"}
@@ -42,7 +42,7 @@ GANVAS = [sys.executable, "-m", "ganvas"]
 BATCH, START, STEPS = 8, 300, 2
 """a rank's batch; steps that count as done, so that G's best fakes are fewer than all; steps that are done, since in a
 third of cyclegan rounding turns a sign in an L1 loss"""
-CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in MODELS} | {
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in IMAGE_MODELS} | {
     "vae: free bits": ("vae", {"free_bits": 0.3}),
     "vae: capacity": ("vae", {"capacity": 2.0}),
     "vae: geco": ("vae", {"geco": 0.3}),

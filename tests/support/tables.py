@@ -1,8 +1,32 @@
-"""Small tables as numbers, whose columns depend on each other."""
+"""Small tables: with a column of every kind that a model sees otherwise, and with columns that depend on each other."""
 
 import numpy as np
+import torch
 
 from ganvas.data.tables.columns import Column
+from ganvas.data.tables.table import Table
+
+COLUMNS = (
+    Column("income", "real", "float64", decimals=2, low=0.0, high=9e9, missing=0.1),
+    Column("children", "integer", "int64", low=0.0, high=3.0),
+    Column("town", "category", categories=("Ulm", "Rome", "Oslo", "Bonn"), missing=0.05),
+    Column("member", "boolean", "bool", categories=(False, True)),
+    Column("country", "constant", categories=("EU",)),
+)
+"""of 120 rows the incomes are all different, so they have intervals; one lives in Bonn"""
+
+
+def table_collection(n: int = 120, seed: int = 0) -> Table:
+    """Rows of people; missing values are NaN."""
+    random = np.random.default_rng(seed)
+    member = random.integers(0, 2, n)
+    income = np.exp(random.normal(7 + member, 1)).round(2)
+    town = random.choice(3, n, p=(0.6, 0.3, 0.1)).astype(float)
+    town[n // 2] = 3
+    income[random.random(n) < 0.1], town[::20] = np.nan, np.nan
+    x = np.stack([income, random.integers(0, 4, n), town, member], 1)
+    return Table(x=torch.from_numpy(x), columns=COLUMNS, name="people").with_own_encoding()
+
 
 MIXED = (
     Column("height", "real"),

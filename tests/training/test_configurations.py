@@ -16,7 +16,7 @@ from ganvas.errors import UserError
 from ganvas.models import MODELS
 from ganvas.training.run_records import read_log
 from tests.support.data import write_folder
-from tests.support.models import small
+from tests.support.models import IMAGE_MODELS, small
 from tests.support.option_values import candidates
 
 SET = {"steps", "epochs", "budget", "compile", "fsdp", "device", "data_dir", "seed"}
@@ -35,7 +35,7 @@ def configurations(draw: st.DrawFn) -> tuple[str, str, dict[str, Any]]:
     """A model, a kind of data, and up to four options."""
     names = draw(st.lists(st.sampled_from(sorted(HINTS)), max_size=4, unique=True))
     chosen = {name: draw(st.sampled_from([*candidates(HINTS[name])] * 3 + [*EDGES])) for name in names}
-    return draw(st.sampled_from(sorted(MODELS))), draw(st.sampled_from(["array", "folder"])), chosen
+    return draw(st.sampled_from(sorted(IMAGE_MODELS))), draw(st.sampled_from(["array", "folder"])), chosen
 
 
 def test_classes_that_are_no_texts() -> None:

@@ -24,7 +24,7 @@ from ganvas.training.run_records import read_log
 from tests.support.cuda import FakeCuda, FakeStream
 from tests.support.data import image_collection, learnt_by, sources
 from tests.support.graphs import contents, recorded_steps, trained
-from tests.support.models import every_model, small, small_critic
+from tests.support.models import every_model_and_ctgan, small, small_critic
 
 CONFIG = TrainConfig(steps=11, batch_size=8, clip_grad_norm=0.5, lr_decay=0.5, ema_decay=0.9)
 """learning rates and the weight of the average differ from step to step"""
@@ -53,13 +53,13 @@ def usual(cls: type[Model]) -> dict[str, Tensor]:
     return contents(trained(small_critic(cls), learnt_by(cls, image_collection()), CONFIG))
 
 
-@every_model
+@every_model_and_ctgan
 def test_recorded_steps_equal_others_bit_for_bit(cls: type[Model], images: Dataset) -> None:
     recorded = recorded_as(usual(cls), small_critic(cls), learnt_by(cls, images))
     assert recorded == [3]  # the first three warm up what PyTorch makes at first use; one graph plays the rest
 
 
-@every_model
+@every_model_and_ctgan
 def test_data_that_stay_on_the_host_change_nothing(
     cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +110,7 @@ def test_options_that_make_steps_differ_do_so_in_graphs(name: str, images: Datas
     assert recorded
 
 
-@every_model
+@every_model_and_ctgan
 def test_several_steps_of_a_launch_equal_others_bit_for_bit(cls: type[Model], images: Dataset) -> None:
     """The last step of 11 is launched alone."""
     assert recorded_as(usual(cls), small_critic(cls), learnt_by(cls, images), steps_per_launch=2) == [6]
@@ -343,7 +343,7 @@ def cuda() -> torch.device:
 
 
 @pytest.mark.gpu
-@every_model
+@every_model_and_ctgan
 def test_on_a_gpu_graphs_have_the_losses_of_other_steps_and_none_waits(cls: type[Model], images: Dataset) -> None:
     device, model, data = cuda(), small(cls), learnt_by(cls, images)
     losses: dict[str, dict[str, list[float]]] = {}
@@ -370,7 +370,7 @@ def test_on_a_gpu_graphs_have_the_losses_of_other_steps_and_none_waits(cls: type
 
 
 @pytest.mark.gpu
-@every_model
+@every_model_and_ctgan
 def test_on_a_gpu_a_resumed_run_equals_another(cls: type[Model], images: Dataset) -> None:
     cuda()
     options = {"batch_size": 8, "checkpoint_every": 10, "quiet": True, "device": "cuda"}
@@ -383,7 +383,7 @@ def test_on_a_gpu_a_resumed_run_equals_another(cls: type[Model], images: Dataset
 
 
 @pytest.mark.gpu
-@every_model
+@every_model_and_ctgan
 def test_on_a_gpu_pinned_data_give_the_same_losses(
     cls: type[Model], images: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ from ganvas.training.loop import (
 )
 from ganvas.training.run_records import read_log
 from tests.support.data import interrupted, learnt_by, sources
-from tests.support.models import every_model, small
+from tests.support.models import every_model, every_model_and_ctgan, small
 from tests.support.training_state import CPU, trained_state
 
 
@@ -51,14 +51,14 @@ def same(a: TrainState, b: TrainState) -> bool:
     )
 
 
-@every_model
+@every_model_and_ctgan
 def test_the_same_seed_gives_the_same_run_and_another_another(cls: type[Model], images: Dataset) -> None:
     a, b, c = (trained_state(small(cls), images, 4, seed) for seed in (0, 0, 1))
     assert same(a, b)
     assert not same(a, c)
 
 
-@every_model
+@every_model_and_ctgan
 def test_a_run_continued_from_its_checkpoint_equals_an_uninterrupted_one(
     cls: type[Model], images: Dataset, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """Endless batches from a dataset that lives on the device as bytes, or on the host where it is too large for that."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -78,8 +78,10 @@ class Stream(EpochPlaces):
         self.balanced: bool = balanced
         self.host_labels: Tensor | None = dataset.labels.cpu() if dataset.labels is not None and balanced else None
         device = device or dataset.x.device
-        is_large = device_bytes is not None and dataset.nbytes > device_bytes
+        draws_conditions = getattr(dataset, "by_conditions", False)  # its numbers say more than which rows
+        is_large = device_bytes is not None and dataset.nbytes > device_bytes and not draws_conditions
         self.data: Dataset = dataset if is_large else dataset.to(device)
+        self.draw_order: Callable[[torch.Generator], Tensor | None] = dataset.draw_order  # where the data were: no wait
         self.scaling: Scaling = scaling.to(device)
         host_batches = HostBatches(self.data, batch, device, self.indices_at) if is_large else None
         self.host_batches: HostBatches | None = host_batches
@@ -135,7 +137,7 @@ class Stream(EpochPlaces):
         """Which examples the i-th batch of an epoch holds."""
         if epoch != self.epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            order = self.balanced_order(generator) if self.balanced else self.data.draw_order(generator)
+            order = self.balanced_order(generator) if self.balanced else self.draw_order(generator)
             order = torch.randperm(self.n, generator=generator) if order is None else order
             device = self.data.x.device
             # from pinned memory the copy does not make the step wait

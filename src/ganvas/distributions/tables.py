@@ -34,23 +34,19 @@ class Columns(NamedTuple):
     @property
     def mean(self) -> Float[Tensor, "n d"]:
         """Probabilities of entries, and the most likely positions."""
-        p = self.shape.log_probabilities(self.y).exp()
-        if self.shape.positions:
-            p[:, self.shape.positions] = self.location.clamp(0, 1)
-        return p
+        return self.shape.with_positions(self.shape.log_probabilities(self.y).exp(), self.location.clamp(0, 1))
 
     @property
     def location(self) -> Float[Tensor, "n m"]:
         """The locations of positions; an untrained decoder's are in the middle."""
-        location: Tensor = self.y[:, self.shape.positions] + 0.5
-        return location
+        return self.shape.take_positions(self.y) + 0.5
 
     def nll(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "k b"]:
         log_p = self.shape.log_probabilities(self.y).unflatten(0, (-1, len(x)))
-        entries, places = x.clone(), self.shape.positions
-        entries[:, places] = 0
+        u = self.shape.take_positions(x)
+        entries = self.shape.with_positions(x, torch.zeros_like(u))
         location = self.location.unflatten(0, (-1, len(x)))
-        density = truncated_logistic_log_density(x[:, places], location, self.log_scale)
+        density = truncated_logistic_log_density(u, location, self.log_scale)
         nll: Tensor = -(entries * log_p).sum(2) - (self.shape.interval_share(x) * density).sum(2)
         return nll
 
@@ -58,9 +54,7 @@ class Columns(NamedTuple):
         """Rows from this distribution by uniform noise, `shape.noise_size` numbers each."""
         n = len(self.shape.blocks)
         x = self.shape.draw(self.mean, noise[:, :n])
-        if self.shape.positions:
-            x[:, self.shape.positions] = draw_truncated_logistic(self.location, self.log_scale, noise[:, n:])
-        return x
+        return self.shape.with_positions(x, draw_truncated_logistic(self.location, self.log_scale, noise[:, n:]))
 
 
 def truncated_logistic_log_density(
@@ -121,7 +115,5 @@ class GumbelOutput(nn.Module):
             gumbel = -(-(torch.rand_like(y) + tiny).log() + tiny).log()
             logits = (y + gumbel) / self.temperature
         p = self.shape.log_probabilities(logits).exp()
-        if places := self.shape.positions:
-            p = p.clone()
-            p[:, places] = 0.5 + self.shape.interval_share(p) * (y[:, places].sigmoid() - 0.5)
-        return p
+        u = 0.5 + self.shape.interval_share(p) * (self.shape.take_positions(y).sigmoid() - 0.5)
+        return self.shape.with_positions(p, u)

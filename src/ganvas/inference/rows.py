@@ -21,7 +21,6 @@ from ..data.tables.scaling import TableScaling
 from ..distributions.tables import Columns
 from ..errors import UserError, did_you_mean
 from ..model import GenerativeModel
-from ..models._latent import LatentModel
 from ..models.ctgan import CTGAN
 from ..randomness import draw_rows, make_generator
 from ..table_shape import TableShape
@@ -56,10 +55,12 @@ def draw_noise(shape: Any, n: int, seed: int) -> Tensor | None:
 
 def draw_rows_of(trained: "Trained", z: Tensor, noise: Tensor, *labels: Tensor) -> Tensor:
     """The rows for latent codes z, n x d, n x c numbers, whose entries are drawn by this noise."""
-    model, shape = trained.model, trained.shape
-    assert isinstance(model, LatentModel)
+    model, shape, nets = trained.model, trained.shape, trained.nets
+    assert isinstance(model, GenerativeModel)
     assert isinstance(shape, TableShape)
-    return trained.domain_scaling().inverse(model.draw(z, shape, noise, *labels, **trained.nets))
+    draw = getattr(model, "draw", None)  # a model of the user's own may have none
+    x = draw(z, shape, noise, *labels, **nets) if draw else shape.draw(model.generate(z, *labels, **nets), noise)
+    return trained.domain_scaling().inverse(x)
 
 
 def table_scaling(trained: "Trained", option: str) -> TableScaling:

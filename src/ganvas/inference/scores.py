@@ -62,7 +62,8 @@ def score_kinds(trained: "Trained") -> list[str]:
         if trained.priors is None or (has_likelihood and len(trained.shape) == 1):
             return [*kinds, "code"]
         return ["code", *kinds]  # which tells images best, and of vectors those of an autoencoder: docs/scores.md
-    return ["inversion"] * isinstance(model, GenerativeModel) + ["discriminator"] * isinstance(model, Adversarial)
+    judges = isinstance(model, Adversarial) and not model.tables_only  # ctgan's D judges rows of a condition together
+    return ["inversion"] * isinstance(model, GenerativeModel) + ["discriminator"] * judges
 
 
 def resolve_score(trained: "Trained", kind: str | None, importance_samples: int | None = None) -> str:

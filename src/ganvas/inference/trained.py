@@ -25,7 +25,6 @@ from ..errors import UserError
 from ..io.run_folder import RunFolder, find_weights
 from ..io.safetensors import read_safetensors, write_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, to_dict
-from ..models._latent import LatentModel
 from ..models._own import with_own_networks
 from ..models._variational import Variational
 from ..nn.cpu import retain_freed_memory
@@ -193,7 +192,6 @@ class Trained:
         """
         model, scaling, nets = self.require(GenerativeModel, "has no decoder"), self.domain_scaling(), self.nets
         if noise is not None:
-            assert isinstance(model, LatentModel)
             return Examples(self.map_chunks(partial(draw_rows_of, self), z, noise, labels), scaling=scaling)
         # bytes, a chunk at a time: four times less than the network's numbers
         x = self.map_chunks(lambda *part: scaling.inverse(model.generate(*part, **nets)), z, labels)

@@ -257,16 +257,16 @@ class Adversarial(LatentModel):
 
     def noise(self, n: int, **options: Any) -> Codes:
         """n samples of z; the options are those of torch.rand and torch.randn."""
-        if self.has_normal_prior:
+        if self.noise_distribution == "normal":
             return torch.randn(n, self.latent, **options)
         return torch.rand(n, self.latent, **options).mul_(2).sub_(1)
 
     def to_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         share = ((z.double() + 1) / 2).clamp(MIN_TAIL, 1 - MIN_TAIL)
-        return z if self.has_normal_prior else torch.special.ndtri(share).to(z.dtype)
+        return z if self.noise_distribution == "normal" else torch.special.ndtri(share).to(z.dtype)
 
     def from_normal(self, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        return z if self.has_normal_prior else (2 * torch.special.ndtr(z.double()) - 1).to(z.dtype)
+        return z if self.noise_distribution == "normal" else (2 * torch.special.ndtr(z.double()) - 1).to(z.dtype)
 
     def generate(self, z: Codes, *labels: Any, G: Network) -> Examples:
         """G(z), or G(z, y)."""

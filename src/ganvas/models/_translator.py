@@ -23,6 +23,7 @@ from ..nn.augment import random_crop, random_flip
 from ..nn.translators import PatchCritic, ResidualTranslator, ResnetTranslator, mlp_translator
 from ..objectives.adversarial import Loss, confidence, discriminator_terms
 from ..objectives.translation import absolute_error
+from ..table_shape import TableShape
 from ._latent import Examples, Network
 from ._own import format_shape
 from ._statistics import chroma, sample_statistics
@@ -63,6 +64,8 @@ class Translator(Model[DomainPair, PairBatch, tuple[Shape, Shape]]):
     def validate_data(self, data: DomainPair) -> None:
         for shape in data.shape:
             resolve_architecture(self.net, shape)
+            if isinstance(shape, TableShape):
+                raise UserError(f"{model_name(self)} translates no tables: train vae or ctgan on one")
         a, b = data.shape
         if self.residual and not (a == b and self.is_convolutional(a)):
             raise UserError(

@@ -88,9 +88,21 @@ class LikelihoodModel(EncoderDecoder):
                 f"augment={kinds} changes images, but {data.name} holds {kind_of(data.shape)}s: leave it out"
             )
 
+    def likelihood_head(self, shape: Shape, sigma: likelihoods.Sigma | None) -> LikelihoodHead | ColumnsHead:
+        """What makes p(x|z) of the decoder's outputs: of a table each column's own distribution."""
+        if isinstance(shape, TableShape):
+            return ColumnsHead(shape)
+        return LikelihoodHead(self.likelihood, len(shape) > 1, sigma)
+
+    def draw(self, z: Codes, shape: TableShape, noise: Tensor, *labels: Tensor, **networks: Any) -> Examples:
+        """Rows x ~ p(x|z) of a table."""
+        rows: Tensor = networks["decoder"](z, *labels).draw(noise)
+        return rows
+
     def unused_options(self, shape: Shape) -> dict[str, str]:
         if isinstance(shape, TableShape):  # each column has its own distribution
-            return super().unused_options(shape) | dict.fromkeys(("likelihood", "sigma", "binarize"), "on tables")
+            names = ("likelihood", "sigma", "binarize", "geco")
+            return super().unused_options(shape) | dict.fromkeys(names, "on tables")
         has_sigma = self.likelihood == "gaussian"
         return super().unused_options(shape) | ({} if has_sigma else {"sigma": "without likelihood=gaussian"})
 
@@ -237,10 +249,7 @@ class Variational(LikelihoodModel, LatentModel):
         flat = (prod(shape),) if self.net == "mlp" else shape
         d, codes = prod(code), prod(code) + n * prod(code[1:])
         outputs, q_head = posterior_head(self.posterior, d, self.rank, self.flow_steps, self.flow_width)
-        p_head = (
-            ColumnsHead(shape) if isinstance(shape, TableShape)
-            else LikelihoodHead(self.likelihood, len(shape) > 1, sigma)
-        )  # fmt: skip
+        p_head = self.likelihood_head(shape, sigma)
         x_shape, mean_shape = (flat[0] + n, *flat[1:]), (shape[0] * p_head.n_outputs, *shape[1:])
         own, sizes, q = self.own_networks, (self.width, self.depth), f"what posterior={self.posterior} takes"
         f = (
@@ -293,11 +302,6 @@ class Variational(LikelihoodModel, LatentModel):
     def generate(self, z: Codes, *labels: Tensor, decoder: Decoder, **_: Any) -> Examples:
         """E[x|z]."""
         return decoder(z, *labels).mean
-
-    def draw(self, z: Codes, shape: TableShape, noise: Tensor, *labels: Tensor, **networks: Any) -> Examples:
-        """Rows x ~ p(x|z) of a table."""
-        rows: Tensor = networks["decoder"](z, *labels).draw(noise)
-        return rows
 
     def sample_prior(self, n: int, shape: Shape, generator: torch.Generator, **networks: Any) -> Codes:
         """z ~ p(z)."""

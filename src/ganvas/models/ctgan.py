@@ -9,9 +9,10 @@ of its frequency, and a row that has it.  The cross-entropy makes G follow its c
 counts in place of modes (`data/tables/encoding.py`).  Where no column has categories, intervals are conditions.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..config import TrainConfig
@@ -21,7 +22,7 @@ from ..distributions.tables import GumbelOutput
 from ..errors import UserError
 from ..fields import Fraction, Positive, Size, Weight
 from ..model import Batch, Batches, Moves, Shape, device_of, minimize
-from ..nn.mlp import mlp
+from ..nn.mlp import Norm, mlp
 from ..objectives.adversarial import generator_loss
 from ..objectives.penalties import squared_gradients
 from ..randomness import draw_rows
@@ -30,17 +31,22 @@ from ._gan import Adversarial
 from ._latent import Codes, Examples, Rows
 from ._statistics import sample_statistics
 
-TINY = 1e-6
-"""probability below which an entry's is not told apart from 0"""
+TINY = torch.finfo(torch.float32).tiny
+"""least probability that has a logarithm; one below it has no gradient, so it is far below what a G ever has"""
 
 
 class CTGAN(Adversarial):
     """The GAN of tables: it draws rows that have the category it is asked for."""
 
+    tables_only: ClassVar[bool] = True
+    ignored_options: ClassVar[tuple[str, ...]] = (
+        "noise_distribution", "norm", "norm_d", "augment", "augment_target", "augment_span", "keep_discriminator",
+    )  # fmt: skip
     fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "wasserstein"}
     default_training: ClassVar[TrainConfig] = TrainConfig(batch_size=500, steps=6000)
     has_normal_prior = False
 
+    net: Literal["mlp"] = "mlp"
     latent: Size = 128
     width: Size = 256
     """units of a hidden layer of G and of D"""
@@ -58,6 +64,14 @@ class CTGAN(Adversarial):
     def validate_data(self, data: Dataset) -> None:
         if not isinstance(data, Table):
             raise UserError(f"ctgan learns tables with columns, and {data.name} holds {data.kind}s: use wgangp")
+        super().validate_data(data)
+        if not self.gp:
+            raise UserError("ctgan bounds its critic by gp: give one, e.g. gp=10")
+        for name in self.own_networks:
+            raise UserError(f"ctgan has networks that see conditions: leave out `{name}`")
+
+    def norms(self, shape: Shape) -> tuple[Norm, Norm]:
+        return "batch", "none"
 
     def preprocess(self, data: Dataset, *, deterministic: bool = False) -> Dataset:
         """The table, of which an epoch draws rows by conditions, with ten intervals a number."""
@@ -86,7 +100,7 @@ class CTGAN(Adversarial):
         yield minimize(G, fool=fool, follow=follow)
 
     @staticmethod
-    def with_conditions(z: Codes, y: Tensor) -> Codes:
+    def with_conditions(z: Codes, y: Tensor) -> Float[Tensor, "n d_and_1"]:
         """Noise, and as a last number the place of the condition."""
         return torch.cat([z, y[:, None].to(z.dtype)], 1)
 
@@ -162,4 +176,5 @@ class RowCritic(nn.Module):
 
 def one_hot_conditions(shape: TableShape, y: Tensor) -> Tensor:
     """Conditions, places in a row, among all that can be asked for: n x m."""
-    return y[:, None] == shape.conditions.to(y.device)
+    one_hot = y[:, None] == torch.arange(shape[0], device=y.device)
+    return torch.cat([one_hot[:, shape.entry_slices[i]] for i in shape.condition_columns], 1)

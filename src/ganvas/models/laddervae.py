@@ -33,7 +33,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from ..config import TrainConfig
-from ..distributions.likelihoods import Likelihood, LikelihoodHead, begin_transparent
+from ..distributions.likelihoods import Likelihood, begin_transparent
 from ..distributions.posteriors import DiagonalGaussian, PosteriorHead, noise_like, normal_log_prob
 from ..fields import Size, Steps, Weight, split_commas
 from ..model import Batch, Batches, Moves, Shape, minimize
@@ -171,7 +171,7 @@ class LadderVAE(LikelihoodModel):
             assert isinstance(last_layer, nn.Linear)
             up.append(mlp(last_layer.in_features, level))
         priors = [mlp(above, level).append(PosteriorHead()) for level, above in pairwise(d)]
-        head = LikelihoodHead(self.likelihood, len(shape) > 1, self.sigma)
+        head = self.likelihood_head(shape, self.sigma)
         mean_shape = (shape[0] * head.n_outputs, *shape[1:])
         last = decoder(self.net, d[0], mean_shape, *sizes, activation=self.activation)
         last = begin_transparent(last, shape, self.likelihood)

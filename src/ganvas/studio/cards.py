@@ -50,6 +50,10 @@ CARDS = {
         "R3GAN", r"\mathbb{E}\, \mathrm{softplus}(D(G(z)) - D(x)) + \tfrac{\gamma}{2} (R_1 + R_2)",
         "For the cleanest outlines, and for points in the plane; steps cost more.",
     ),
+    "ctgan": Card(
+        "CTGAN", r"\mathbb{E}\, D(x, y) - \mathbb{E}\, D(G(z, y), y) - 10\, \mathbb{E} (\|\nabla D(\hat x)\| - 1)^2",
+        "For tables alone, where rare categories matter; a VAE is quicker.",
+    ),
     "cyclegan": Card(
         "CycleGAN", r"\mathcal{L}_{GAN}(G) + \mathcal{L}_{GAN}(F) + 10\, \|F(G(x)) - x\|_1 + 10\, \|G(F(y)) - y\|_1",
         "To translate between two kinds of images without pairs.",
