@@ -20,7 +20,7 @@ from PIL import Image
 from ganvas.config import TrainConfig
 from ganvas.data import Dataset, from_array
 from ganvas.io.run_folder import RunFolder
-from ganvas.training import fit, rollback
+from ganvas.training import fit, previews, rollback
 from ganvas.training.distributed import is_main
 from ganvas.training.report import write_end_report
 from ganvas.viz.curves import draw_curves
@@ -84,10 +84,10 @@ def blank_plots() -> Iterator[None]:
     animation = encode_animation([blank, white], 100, set(), ".webp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "draw_curves", lambda lines: blank)
-        patch.setattr(fit, "encode_previews", lambda previews: animation if len(previews) > 1 else b"")
+        patch.setattr(fit, "encode_previews", lambda parts: animation if len(parts) > 1 else b"")
         for module in (fit, rollback):
             patch.setattr(module, "write_end_report", write_blank_page)
-        patch.setattr(fit, "preview", lambda rows, *how: blank if rows.ndim == 3 else preview(rows, *how))
+        patch.setattr(previews, "preview", lambda rows, *how: blank if rows.ndim == 3 else preview(rows, *how))
         yield
 
 
@@ -112,7 +112,7 @@ def real_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if request.node.get_closest_marker("draws"):
         monkeypatch.setattr(fit, "draw_curves", draw_curves)
         monkeypatch.setattr(fit, "encode_previews", encode_previews)
-        monkeypatch.setattr(fit, "preview", preview)
+        monkeypatch.setattr(previews, "preview", preview)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from ganvas.evaluation import translation
 from ganvas.io import safetensors
 from ganvas.metrics.features import make_feature_space
 from ganvas.model import EncoderModel, GenerativeModel, Model
-from ganvas.training import checkpoint, fit
+from ganvas.training import checkpoint, previews
 from ganvas.training.loop import initialize_state
 from ganvas.training.run_records import read_log
 from tests.support.models import IMAGE_MODELS, small
@@ -266,7 +266,7 @@ def test_a_translators_former_layers_become_the_scaling_of_both_domains(tmp_path
 def test_previews_of_vectors_are_in_the_units_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Tensor] = []
     monkeypatch.setattr(
-        fit, "preview", lambda rows, scaling: shown.append(scaling.inverse(rows.flatten(0, 1))) or Quiet()
+        previews, "preview", lambda rows, scaling: shown.append(scaling.inverse(rows.flatten(0, 1))) or Quiet()
     )
     ganvas.train(small(ganvas.VAE), table(), steps=1, batch_size=8, quiet=True)
     assert shown[0][:, 2].abs().max() > 1e5

@@ -17,7 +17,7 @@ from ganvas.io.run_folder import WEIGHTS_FILE
 from ganvas.metrics import sliced_wasserstein
 from ganvas.nn.augment import augment
 from ganvas.randomness import reseed
-from ganvas.training import fit
+from ganvas.training import previews
 from ganvas.training.fit import Run
 from ganvas.training.run_records import read_log
 from ganvas.viz.images import preview
@@ -85,7 +85,7 @@ def test_the_weights_of_a_run_that_was_killed_have_that_gaussian(monkeypatch: py
 
 def test_previews_show_what_samples_are(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Tensor] = []
-    monkeypatch.setattr(fit, "preview", lambda rows, _: (shown.append(rows), preview(rows, _))[1])
+    monkeypatch.setattr(previews, "preview", lambda rows, _: (shown.append(rows), preview(rows, _))[1])
     distances = []
     for sampling_model in (Run.sampling_model, Run.current_model):
         monkeypatch.setattr(Run, "sampling_model", sampling_model)

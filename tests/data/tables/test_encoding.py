@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from ganvas.data.tables.columns import Column
-from ganvas.data.tables.encoding import MAX_ATOMS, TableEncoding, fit_column
+from ganvas.data.tables.encoding import FINE, TableEncoding, fit_column
 
 KINDS = ("integers", "few", "reals", "heavy", "zeros", "categories", "rare", "constant")
 
@@ -81,7 +81,7 @@ def test_zeros_are_an_atom_and_the_rest_intervals() -> None:
 
 def test_few_numbers_are_atoms_and_many_are_not() -> None:
     random = np.random.default_rng(0)
-    for different, intervals in ((MAX_ATOMS, 0), (20 * MAX_ATOMS, 64)):
+    for different, intervals in ((FINE.atoms, 0), (20 * FINE.atoms, 64)):
         x = torch.from_numpy(random.integers(0, different, 20_000).astype(float))
         assert fit_column(x, Column("x", "integer")).intervals == intervals
 

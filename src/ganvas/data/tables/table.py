@@ -162,5 +162,5 @@ class Table(Dataset):
 
     @cached_property
     def content_hash(self) -> str:
-        columns = str([(column.name, column.kind, column.categories) for column in self.columns])
+        columns = str([(c.name, c.kind, c.dtype, c.categories) for c in self.columns])
         return sha256((columns + super().content_hash).encode()).hexdigest()
