@@ -106,6 +106,11 @@ def privacy_rows(e: TableEvaluation) -> list[Cells]:
     ]  # fmt: skip
 
 
+def count_text(e: TableEvaluation) -> str:
+    """How many rows there are of each set."""
+    return ", ".join(f"{n:,} {name.replace('_', '-')}" for name, n in e.rows.items())
+
+
 def number(x: float) -> str:
     """A number of a table; a dash where there is none."""
     return "–" if np.isnan(x) else f"{x:.3f}" if abs(x) < 100 else f"{x:,.0f}"
@@ -120,25 +125,17 @@ def column_rows(e: TableEvaluation, verdict: Verdict) -> list[Cells]:
     ]  # fmt: skip
 
 
-def layout(rows: list[Cells], widths: Cells | None = None) -> list[str]:
-    """Rows of cells as lines, the first column to the left and the last one too where it is words."""
-    if not rows:
-        return []
-    sizes = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(size) if k == 0 else cell.rjust(size)
-            for k, (cell, size) in enumerate(zip(row, sizes, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+def layout(rows: list[Cells]) -> list[str]:
+    """Rows of cells as lines, names to the left and numbers to the right."""
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ([name.ljust(sizes[0]), *map(str.rjust, cells, sizes[1:])] for name, *cells in rows)
+    return ["  ".join(cells) for cells in padded]
 
 
 def report_lines(e: TableEvaluation, verdict: Verdict | None = None) -> list[str]:
     """The verdict, and the numbers that it is made of."""
     verdict = verdict or judge(e)
-    counts = ", ".join(f"{n:,} {name.replace('_', '-')}" for name, n in e.rows.items())
-    lines = [verdict.use, verdict.sharing, verdict.rows, "", f"rows: {counts}", ""]
+    lines = [verdict.use, verdict.sharing, verdict.rows, "", f"rows: {count_text(e)}", ""]
     lines += layout([("", "synthetic", "held-out", "shuffled"), *quality_rows(e)])
     if rows := usefulness_rows(e):
         assert e.usefulness is not None
