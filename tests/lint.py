@@ -22,7 +22,7 @@ CEILINGS = {
     "data": 10000,
     "diagnostics": 232,
     "distributions": 1040,
-    "evaluation": 2770,
+    "evaluation": 3000,
     "explore": 390,
     "inference": 2300,
     "io": 765,

@@ -13,10 +13,11 @@ from tests.support.browser import NARROW, OpenPage, overflows
 from tests.support.tables import MIXED, mixed_rows, shuffle_columns
 
 pytest.importorskip("sklearn")
+pytestmark = pytest.mark.usefixtures("few_trees")
 
 
 @pytest.fixture(scope="module")
-def evaluation() -> TableEvaluation:
+def evaluation(few_trees: None) -> TableEvaluation:
     columns = (replace(MIXED[0], name="<b>height</b>"), *MIXED[1:], Column("id", "identifier"))
     x = mixed_rows(120)
     return evaluate_table(x[:60], x[60:], shuffle_columns(x[:60]), columns)

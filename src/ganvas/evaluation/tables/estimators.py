@@ -10,6 +10,8 @@ from ...data.tables.columns import Column
 from ...errors import UserError
 from .quality import Rows
 
+TREES = 100
+"""rounds of boosting, as many as scikit-learn's default"""
 MAX_CATEGORIES = 250
 """categories of a column, the most frequent, that are told apart: boosting takes 255 at most"""
 MAX_ONE_HOT = 50
@@ -94,7 +96,7 @@ def boosting(is_classifier: bool, columns: Sequence[Column], seed: int) -> Any:
 
     kind = HistGradientBoostingClassifier if is_classifier else HistGradientBoostingRegressor
     categorical = [column.is_category for column in columns]
-    return kind(categorical_features=categorical, early_stopping=False, random_state=seed)
+    return kind(max_iter=TREES, categorical_features=categorical, early_stopping=False, random_state=seed)
 
 
 def linear(is_classifier: bool) -> Any:

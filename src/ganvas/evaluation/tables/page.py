@@ -92,7 +92,7 @@ def category_chart(marginal: Marginal) -> dict[str, Any]:
     rows = list(zip(marginal.names, marginal.real, marginal.synthetic, strict=True))
     rows += [("missing", *marginal.missing)] if any(marginal.missing) else []
     longest = max((max(a, b) for _, a, b in rows), default=0.0) or 1.0
-    bars, line, texts = [], [], []
+    bars, line, texts = [], [], list[tuple[float, float, str, str]]()
     for i, (name, a, b) in enumerate(rows):
         y = TOP + i * ROW_HEIGHT
         real, synthetic = (round(share / longest * (WIDTH - NAME_WIDTH - 90), 1) for share in (a, b))
