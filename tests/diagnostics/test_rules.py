@@ -25,7 +25,7 @@ from ganvas.training.defaults import choose_defaults, refuse_unused
 from ganvas.training.loop import initialize_state
 from ganvas.training.run_records import read_config, write_config
 from ganvas.training.warm_start import Origin, adopt_options, initialize_from
-from tests.support.data import as_pair
+from tests.support.data import as_pair, learnt_by
 from tests.support.old_files import forget_data_options
 
 VARIANTS: list[Model] = [
@@ -100,7 +100,7 @@ def test_the_command_of_each_remedy_can_be_typed(
         run, "train", lambda model, data, **options: called.update(options, model=model, data=data) or sys.exit(0)
     )
     is_pair = model.n_domains == 2
-    data, sources = as_pair(labelled) if is_pair else labelled, ["/my data/A", "/my data/B"][: 1 + is_pair]
+    data, sources = learnt_by(type(model), labelled), ["/my data/A", "/my data/B"][: 1 + is_pair]
     options, given = DataOptions(size="48x64"), [*model.given, *to_dict(config), "size"]
     write_config(Path(), model, data, config, options, sources if is_pair else sources[0], {"given": given})
     trained = {k: v for k, v in (to_dict(config) | to_dict(options)).items() if k not in model.ignored_options}

@@ -44,6 +44,13 @@ def test_every_command_says_what_it_does(words: tuple[str, ...], capsys: pytest.
     assert not re.search(r"--[a-z] -[a-z]", text)
 
 
+VALUES: dict[str, list[str]] = {
+    "keep": ["last"], "noise_distribution": ["uniform"], "norm": ["none"], "norm_d": ["none"], "augment": ["flip"],
+    "augment_target": ["0.5"], "keep_discriminator": [],
+}  # fmt: skip
+"""a value of options that take no number"""
+
+
 def test_only_what_has_an_effect_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     for name, cls in MODELS.items():
         text = help_of(capsys, "train", name)
@@ -52,8 +59,8 @@ def test_only_what_has_an_effect_is_shown(capsys: pytest.CaptureFixture[str]) ->
         assert "more than 0, at most 65536" in text
         for field in cls.ignored_options:
             assert f"--{field.replace('_', '-')} " not in text
-            words = {"keep": "last"}.get(field, "3")
-            assert main(["train", name, *["ring"] * cls.n_domains, f"--{field.replace('_', '-')}", words]) == 2
+            words = VALUES.get(field, ["3"])
+            assert main(["train", name, *["ring"] * cls.n_domains, f"--{field.replace('_', '-')}", *words]) == 2
             assert "has no effect on a" in capsys.readouterr().err
     assert "--net" not in help_of(capsys, "train", "gan")  # nothing to choose
     assert "--flip --no-flip" in help_of(capsys, "train", "cyclegan")
