@@ -23,6 +23,7 @@ from ..data import (
 )
 from ..data.duplicates import Duplicates, find_duplicates
 from ..data.report import Report, describe_dataset, describe_sizes, describe_stream
+from ..data.tables.report import column_text, describe_table
 from ..errors import UserError
 from ..io.atomic import refuse_existing, shorten, unused_path
 from ..io.run_folder import LOG_FILE
@@ -33,6 +34,7 @@ from ..training.progress import ProgressBar
 from ..training.run_files import LOSSES, check_files, describe_files, files_to_dict
 from ..viz.data_page import DataPart, contact_sheet, write_data_page
 from ..viz.images import save_pictures
+from ..viz.table_page import write_table_page
 from .app import print_result
 from .common import FLAG, RUN_HELP, DataFlags, Force, Json, SourceName
 from .machine import check_machine
@@ -40,7 +42,7 @@ from .machine import check_machine
 MAX_COLUMN_WIDTH, KEY_WIDTH = 70, 16
 TEXTS = {"notes": "note", "advice": "advice"}
 """keys of a report that have sentences, and what each of them is called"""
-OUT_HELP = "a page (.html), or the contact sheet (.png); a scatter plot for vectors"
+OUT_HELP = "a page (.html), or the contact sheet (.png); a scatter plot for vectors; of a table a page"
 MACHINE_HELP = "say in place of a run what this machine has, and whether runs can be computed and written here"
 SOURCE_B_HELP = "a second source, to see whether a translator can learn from the two"
 
@@ -141,6 +143,9 @@ def data(
         loaded = [load_any_size(each, options, progress) for each in domains]
     parts = [dataset for dataset, _, _ in loaded]
     dataset = DomainPair(*parts) if len(parts) > 1 else parts[0]
+    if isinstance(dataset, data_sources.Table):
+        report_table(dataset, loaded[0][1], out, force, json)
+        return
     is_inside_data = Path(source).is_dir() and Path(source).resolve() in [Path.cwd(), *Path.cwd().parents]
     folder = Path(gettempdir()) if is_inside_data else Path()  # a sheet is no data
     sheet = unused_path(folder / f"{shorten(dataset.name)}-contact-sheet.png") if out is None else out
@@ -170,6 +175,29 @@ def data(
         lines, result = format_lines(reports[0]), reports[0] | where
     lines += [f"{key:<{KEY_WIDTH}} {text}" for key, text in [*(("warning", w) for w in warnings), *where.items()]]
     print_result(lines, result, json)
+
+
+def report_table(table: data_sources.Table, test: Dataset | None, out: Path | None, force: bool, json: bool) -> None:
+    """Say what is in a table, a line a column; the page with pictures only where it is asked for."""
+    if out is not None and out.suffix.lower() != ".html":
+        raise UserError(f"a table has no contact sheet: leave out --out {out}, or give a page, e.g. report.html")
+    if out is not None:
+        refuse_existing(out, force)
+    report = describe_table(table, find_duplicates(table, test), test if isinstance(test, data_sources.Table) else None)
+    named = {**report, "columns": len(report["columns"])}
+    named["associations"] = [f"{a} and {b} {value:g}" for a, b, value in report["associations"]]
+    facts = [(key, format_value(value)) for key, value in named.items() if value and key not in TEXTS]
+    lines = [f"{key:<{KEY_WIDTH}} {text}" for key, text in facts]
+    width = max(len(column["name"]) for column in report["columns"])
+    lines += [
+        f"{'column':<{KEY_WIDTH}} {column['name']:<{width}}  {column['kind']:<10}  {column_text(column)}"
+        for column in report["columns"]
+    ]
+    lines += [f"{label:<{KEY_WIDTH}} {text}" for key, label in TEXTS.items() for text in report[key]]
+    if out is not None:
+        write_table_page(out, table, report, facts)
+        lines.append(f"{'page':<{KEY_WIDTH}} {out}")
+    print_result(lines, report | ({} if out is None else {"page": str(out)}), json)
 
 
 def load_any_size(source: Source, options: DataOptions, progress: Progress) -> tuple[Dataset, Dataset | None, Report]:

@@ -347,7 +347,7 @@ def load_shards(source: str, options: DataOptions, progress: Progress) -> Datase
 __all__ = [
     "BUILTIN", "CHANNELS", "Data", "DataOptions", "DataStream", "Dataset", "DomainPair", "MissingSplitError",
     "MixedSizesError", "PairStream", "Progress", "Scaling", "ShardStream", "Source", "Sources", "Stream",
-    "StreamedDataset", "absolute_url", "as_measured", "check_depth", "chunks", "class_counts", "fit_scaling",
+    "StreamedDataset", "Table", "absolute_url", "as_measured", "check_depth", "chunks", "class_counts", "fit_scaling",
     "from_array", "is_hub_name", "is_sql", "load", "load_all", "load_or_stream", "make_stream", "may_hold_images",
     "names_shards", "names_table", "pair_warnings", "resolve_domains", "resolve_stream", "restore_numbers",
 ]  # fmt: skip

@@ -57,7 +57,7 @@ NARROW = {"float[pyarrow]": "float32", "Float32": "float32", "halffloat[pyarrow]
     name: name for name in ("float16", "float32")
 }
 """NumPy's types of numbers with fewer digits, by pandas' names of them"""
-NUMBER_SHARE, MAX_UNITS = 0.5, 10
+NUMBER_SHARE, MAX_UNITS = 0.9, 10
 """share of numbers from which on texts among them are thought a mistake, and units that numbers may have, below it"""
 
 

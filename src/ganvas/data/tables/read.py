@@ -74,7 +74,12 @@ def load_table(path: Path, key: str | None, options: DataOptions, progress: Prog
     frame = read_frame(path)
     from .frame import from_frame
 
-    table: Dataset = from_frame(frame, options, name=dataset_name(path), file=str(path))
+    table: Dataset = from_frame(
+        frame,
+        options,
+        name=dataset_name(path.with_suffix("") if path.suffix.lower() == ".gz" else path),
+        file=str(path),
+    )
     if lies_beside_images(path):
         table = table.with_notes([f"it lies beside images: if it holds their labels, give their folder, {path.parent}"])
     return split_dataset(table, options)
