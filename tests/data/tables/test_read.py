@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ganvas.data import DataOptions, load
-from ganvas.data.tables.frame import to_frame
+from ganvas.data.tables.frame import as_written, to_frame
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
 from ganvas.inference.training_data import source_name
@@ -177,3 +177,13 @@ def test_tables_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert path.read_bytes() == before
     assert source_name("sqlite:///shop.db#SELECT 'a/b'") == f"sqlite:///{path}#SELECT 'a/b'"
     assert source_name("postgresql://me@host/shop#orders") == "postgresql://me@host/shop#orders"
+
+
+def test_texts_are_written_as_the_source_has_them(tmp_path: Path) -> None:
+    text = (
+        "price;n;share;age;sold;day;word\n1.234,50;5;5%;22.0;true;31.01.2020;a\n99,90;?;10%;0.42;false;?;?\n"
+        "0,05;7;7%;3.5;true;02.02.2020;b\n"
+    )
+    table = read(tmp_path / "t.csv", text)
+    written = as_written(table.columns, frame_of(table))
+    assert written.to_csv(index=False, sep=";") == text

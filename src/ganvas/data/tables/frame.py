@@ -29,6 +29,7 @@ from .texts import (
     parse_times,
 )
 
+ROWS_AT_ONCE = 8192
 TYPE_NAMES = {"bool": bool, "int": int, "float": float}
 
 
@@ -61,7 +62,9 @@ def from_frame(
             numbers.append(x)
     if not numbers:
         raise UserError(f"{where} has nothing to learn: {'; '.join(kind_notes(columns)) or 'all columns are dropped'}")
-    x = np.stack(numbers, 1)
+    x = np.empty((len(frame), len(numbers)))
+    for start in range(0, len(x), ROWS_AT_ONCE):  # which stay in the cache
+        np.stack([column[start : start + ROWS_AT_ONCE] for column in numbers], 1, x[start : start + ROWS_AT_ONCE])
     notes = [*frame.attrs.get("notes", ()), *notes, *kind_notes(columns)]
     return Table(
         x=torch.from_numpy(x), columns=tuple(columns), name=name, notes=tuple(notes),
@@ -238,6 +241,28 @@ def to_frame(columns: Sequence[Column], x: Any, *, seed: int = 0) -> pd.DataFram
         label = column.details.get("label", column.name)
         series[label] = column_series(column, next(numbers) if column.is_learnt else None, len(x), random)
     return pd.DataFrame(series, index=pd.RangeIndex(len(x)), columns=list(series))
+
+
+def as_written(columns: Sequence[Column], frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame of texts, as a file of texts has them: with the decimals and the words of the source's own."""
+    return pd.DataFrame({
+        label: column_texts(column, frame[label])
+        for column in columns
+        if (label := column.details.get("label", column.name)) in frame
+    })  # fmt: skip
+
+
+def column_texts(column: Column, series: pd.Series) -> pd.Series:
+    """A column's values as texts."""
+    present = ~pd.isna(series).to_numpy()
+    texts, values = np.full(len(series), next(iter(column.details.get("missing", [""]))), object), series[present]
+    if column.kind in ("integer", "real") and pd.api.types.is_numeric_dtype(series.dtype):
+        texts[present] = format_numbers(values.to_numpy(np.float64), NumberFormat.of(column.decimals, column.details))
+    elif words := column.details.get("words"):
+        texts[present] = [words[column.categories.index(value)] for value in values]
+    else:
+        texts[present] = values.astype(str)
+    return pd.Series(texts, dtype=object)
 
 
 def column_series(column: Column, numbers: np.ndarray | None, n: int, random: np.random.Generator) -> pd.Series:

@@ -287,6 +287,8 @@ def as_categories(values: Values, column: Column, order: Sequence[Value] = ()) -
     categories = tuple(order) or tuple(sorted(counts))
     sizes = [counts.get(name, 0) for name in categories]
     details = {**column.details, "counts": sizes}
+    if not isinstance(values.uniques, np.ndarray) and isinstance(categories[0], bool):
+        details["words"] = [text for _, text in sorted(zip(names, values.uniques.to_pylist(), strict=True))]
     return replace(column, categories=categories, dtype=dtype, details=details)
 
 

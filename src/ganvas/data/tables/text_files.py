@@ -29,7 +29,7 @@ HEAD_BYTES, HEAD_ROWS = 2**20, 100
 BLOCK_BYTES, MAX_ROW_BYTES = 2**24, 2**29
 """bytes that are parsed at once, and those of a row at most"""
 MAX_COLUMNS = 4096
-MEMORY_RATIO = 3
+MEMORY_RATIO = 5
 """bytes of memory that reading takes, for each of the file"""
 OTHER_FILES = {
     b"PK\3\4": "it is a zip, as Excel's .xlsx are: save the sheet as .csv",

@@ -31,7 +31,7 @@ LEADING_ZERO = r"^[+-]?0\d"
 UNIT = r"^(?P<prefix>[$€£¥]\s?)?(?P<number>[+-]?[\d.,']+)(?P<suffix>\s?[A-Za-z%°µ€$£¥/²³]{1,8})?$"
 MAX_EXACT = 2.0**52
 """numbers up to which float64 has all of one more decimal"""
-SAMPLE = 200  # texts by which formats are found, before all are read
+SAMPLE, MANY = 200, 10_000  # texts by which formats are found, before all are read, and by which zeros are
 DATE_FORMATS = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y",
     "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y-%m", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d-%b-%y", "%b %Y",
@@ -221,10 +221,11 @@ def describe_times(texts: "pa.Array", kind: TimeKind, form: str, more: bool = Fa
     if "%f" in form:
         digits = [len(re.findall(r"\.(\d+)", text)[0]) for text in texts[:SAMPLE].to_pylist()]
         found = TimeFormat(kind, form, more, max(digits))
-    numbers = parse_times(texts, kind, form)
-    is_padded = format_times(numbers, found) == texts.to_pylist()
+    some = texts[:: max(1, len(texts) // MANY)]
+    numbers, wanted = parse_times(some, kind, form), some.to_pylist()
     loose = TimeFormat(kind, form, more, found.decimals, is_padded=False)
-    return found if is_padded or format_times(numbers, loose) != texts.to_pylist() else loose
+    is_loose = format_times(numbers, found) != wanted == format_times(numbers, loose)
+    return loose if is_loose else found
 
 
 def fits(text: str, form: str) -> bool:
@@ -251,7 +252,9 @@ def parse_times(texts: "pa.Array", kind: str, form: str) -> np.ndarray:
     import pandas as pd
 
     is_utc = "%z" in form
-    times = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format=form, errors="coerce", utc=is_utc)
+    times = pd.to_datetime(
+        pd.Series(texts.to_numpy(zero_copy_only=False), dtype=object), format=form, errors="coerce", utc=is_utc
+    )
     return count_times(times, kind)
 
 
