@@ -19,7 +19,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 CEILINGS = {
     ".": 1580,
     "cli": 2600,
-    "data": 10000,
+    "data": 10600,
     "diagnostics": 232,
     "distributions": 1040,
     "evaluation": 3000,
@@ -34,7 +34,7 @@ CEILINGS = {
     "studio": 2600,
     "training": 6200,
     "web": 260,
-    "viz": 1140,
+    "viz": 1220,
 }
 """most lines of each room"""
 UNPICKLING = re.compile(r"torch\.load|import pickle|allow_pickle=True|weights_only=False|eval\(\s*['\"]")

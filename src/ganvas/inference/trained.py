@@ -178,12 +178,12 @@ class Trained:
         reseed(self.device, seed, "codes")
         return self.encode_with(model.sample_posterior, data)
 
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Examples:
-        """The examples for latent codes z, n x d, of a conditional model with n `labels`."""
+    def decode(self, z: Tensor, labels: Tensor | None = None, noise: Tensor | None = None) -> Examples:
+        """The examples for latent codes z, n x d, of a conditional model with n `labels`; `noise` as `generate` has."""
         is_conditional = self.model.is_conditional
         if is_conditional and labels is None:
             raise UserError(f"this {model_name(self.model)} is conditional: give the labels of the codes")
-        return self.generate(z, labels if is_conditional else None)
+        return self.generate(z, labels if is_conditional else None, noise)
 
     def generate(self, z: Tensor, labels: Tensor | None, noise: Tensor | None = None) -> Examples:
         """The examples for latent codes z, n x d, and the labels that a conditional model is given.

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling
 from ..data.scaling import as_measured, premultiply, vector_scaling
+from ..inference.rows import draw_noise
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
 from ..metrics.copies import copy_threshold
@@ -190,7 +191,8 @@ class SampleEvaluator:
         """What the log says of the samples: metric, value, standard error, number of samples; copies, where known."""
         start_time, n = time.monotonic(), len(self.examples.data)
         z = trained.draw_codes(n, make_generator(CPU, self.seed, "compared"))
-        x, scaling = trained.decode(z, self.labels).x, trained.domain_scaling()
+        scaling = trained.domain_scaling()
+        x = trained.decode(z, self.labels, draw_noise(trained.shape, n, self.seed)).x
         x = scaling.as_measured(x)
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels, files=()), self.space)
         score = self.score(fake)
