@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganvas.data import DataOptions, Dataset, decoded, folder, load, shards
+from ganvas.data import DataOptions, Dataset, dataset, decoded, folder, load, shards
 from ganvas.errors import UserError
 from tests.support.cli import said, told
 
@@ -335,3 +335,13 @@ def test_the_command_lists_and_removes(photos: Path, capsys: pytest.CaptureFixtu
     del held
     assert "0 entries" in said(capsys, "cache", "--clear")
     assert n_entries() == 0
+
+
+def test_the_examples_are_hashed_once_at_each_start(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes: list[bytes] = []
+    real = dataset.sha256
+    monkeypatch.setattr(dataset, "sha256", lambda content: hashes.append(content) or real(content))
+    for n in (1, 2):
+        load(photos)
+        assert len(hashes) == n
+    assert n_entries() == 1

@@ -23,7 +23,6 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
-import PIL
 import torch
 from PIL import features
 from torch import Tensor
@@ -169,11 +168,11 @@ class ExampleFile:
             self.file.flush()
             return torch.from_numpy(map_examples(map_file(self.path), (self.n, *self.shape), self.dtype))
 
-    def finish(self, dataset: Dataset, facts: dict[str, Any], path: Path) -> None:
-        """Write all else that the entry of a dataset has, which is to be at this path, and whose images are here."""
+    def finish(self, dataset: Dataset, facts: dict[str, Any], path: Path) -> str:
+        """Write all else that the entry of a dataset has, which is to be at this path; its fingerprint."""
         content = json.dumps({name: getattr(dataset, name) for name in FACTS} | facts).encode()
         content += b" " * (-(HEADER_BYTES + dataset.x.nbytes + len(content)) % ALIGNMENT)
-        head = make_header(dataset.x, len(content), dataset.labels, content_hash(dataset, content, path))
+        head = make_header(dataset.x, len(content), dataset.labels, content_hash(dataset.fingerprint(), content, path))
         with refusals():
             self.file.write(content)
             if dataset.labels is not None:
@@ -181,6 +180,7 @@ class ExampleFile:
             self.file.seek(0)
             self.file.write(head)
             self.file.close()
+        return dataset.fingerprint()
 
     def rename(self, path: Path) -> None:
         """Make it the entry; nothing may map it any more, or Windows refuses."""
@@ -212,8 +212,7 @@ def make_header(x: Tensor, n_facts: int, labels: Tensor | None, digest: str) -> 
     name = next(name for name, dtype in DTYPES.items() if torch.from_numpy(np.empty(0, dtype)).dtype == x.dtype)
     parts = [("x", name, list(x.shape), x.nbytes), ("facts", "U8", [n_facts], n_facts)]
     parts += [] if labels is None else [("labels", "I64", [len(labels)], labels.nbytes)]
-    header: dict[str, Any] = {"__metadata__": {"sha256": digest}}
-    start = 0
+    header, start = dict[str, Any](__metadata__={"sha256": digest}), 0
     for key, dtype, shape, size in parts:
         header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + size]}
         start += size
@@ -221,9 +220,9 @@ def make_header(x: Tensor, n_facts: int, labels: Tensor | None, digest: str) -> 
     return length.to_bytes(8, "little") + json.dumps(header).encode().ljust(length)
 
 
-def content_hash(dataset: Dataset, facts: bytes, path: Path) -> str:
+def content_hash(fingerprint: str, facts: bytes, path: Path) -> str:
     """SHA-256 of all that an entry says, and of its name."""
-    return sha256(f"{path.name} {dataset.fingerprint()} ".encode() + facts).hexdigest()
+    return sha256(f"{path.name} {fingerprint} ".encode() + facts).hexdigest()
 
 
 def map_file(path: Path) -> np.ndarray:
@@ -265,18 +264,19 @@ def read_entry(path: Path) -> tuple[Dataset, dict[str, Any], bytes, bytes]:
     return Dataset(x=x, labels=y, **values), facts, text, bytes(content[:HEADER_BYTES])
 
 
-def open_entry(path: Path) -> tuple[Dataset, dict[str, Any]]:
-    """The dataset of an entry, all of which is read once, and its facts; raises as `read_entry` does."""
+def open_entry(path: Path, fingerprint: str | None = None) -> tuple[Dataset, dict[str, Any]]:
+    """The dataset of an entry and its facts; raises as `read_entry`.  All is read, unless its fingerprint is known."""
     dataset, facts, text, header = read_entry(path)
-    if header != make_header(dataset.x, len(text), dataset.labels, content_hash(dataset, text, path)):
+    digest = content_hash(fingerprint or dataset.fingerprint(), text, path)
+    if header != make_header(dataset.x, len(text), dataset.labels, digest):
         raise ValueError("its content has another hash")
     return dataset, facts
 
 
-def read_back(path: Path) -> Dataset:
+def read_back(path: Path, fingerprint: str) -> Dataset:
     """The dataset of an entry that was just written; NotKeptError where that has failed, or another has removed it."""
     try:
-        return open_entry(path)[0]
+        return open_entry(path, fingerprint)[0]  # which is of what was mapped from the file already
     except (OSError, ValueError) as error:
         raise NotKeptError(f"{path} cannot be read back ({error})") from error
 
@@ -284,7 +284,7 @@ def read_back(path: Path) -> Dataset:
 def reader_versions() -> list[Any]:
     """Versions of all that makes pixels of files, None of what is not installed."""
     heif = import_module("pillow_heif").__version__ if register_heic() else None
-    return [FORMAT, PIL.__version__, torch.__version__, np.__version__, heif, *map(features.version, DECODERS)]
+    return [FORMAT, features.version("pil"), torch.__version__, np.__version__, heif, *map(features.version, DECODERS)]
 
 
 @dataclass
@@ -351,12 +351,12 @@ class Decoded:
             if not self.files[-1].is_complete:
                 return dataset.with_notes([*notes, f"{NOT_KEPT}: some could not be read this time"])
             facts = {"source": self.source, "channels": dataset.shape[0] if self.files[-1].is_as_read else None}
-            self.files[-1].finish(dataset, facts, path)
+            fingerprint = self.files[-1].finish(dataset, facts, path)
             del dataset  # and with it what maps the file
             self.files[-1].rename(path)
             with suppress(NotKeptError):  # of tiles nobody knew how many there would be
                 notes += make_room(0)
-            return read_back(path).with_notes(notes)
+            return read_back(path, fingerprint).with_notes(notes)
         except NotKeptError as error:
             try:
                 return read(None).with_notes([*notes, f"{NOT_KEPT}: {error}"] if limit() else [])
