@@ -12,7 +12,7 @@ import numpy as np
 from tests.support.science import dicom
 
 from .damage import Input, whole
-from .inputs import X, picture, zipped
+from .inputs import NUMBERS, X, picture, zipped
 
 
 def parquet() -> list[Input]:
@@ -70,10 +70,31 @@ def zarrs() -> list[Input]:
     return inputs
 
 
+def rows() -> list[Input]:
+    """Tables of numbers, texts and dates, in files of texts and with types."""
+    import pandas as pd
+
+    days = pd.date_range("2020-01-01", periods=20)
+    frame = pd.DataFrame(
+        {"id": range(20), "v": NUMBERS.normal(size=20).round(2), "w": ["a", 'b,"c"', None, "d\ne"] * 5}
+    )
+    frame = frame.assign(day=days.strftime("%d.%m.%Y"), unit=[f"{i % 9} kg" for i in range(20)])
+    text, typed = frame.to_csv(index=False), frame.assign(t=days, c=pd.Categorical(list("xyzx") * 5))
+    feather, table = io.BytesIO(), io.BytesIO()
+    typed.to_feather(feather)
+    typed.to_parquet(table)
+    return [
+        whole("rows.csv", text.encode()), whole("wide.csv", text.encode("utf-16")),
+        whole("rows.tsv", frame.to_csv(index=False, sep="\t").encode()),
+        Input("rows.csv.gz", [text.encode()], lambda parts: gzip.compress(parts[0], 1, mtime=0)),
+        whole("rows.feather", feather.getvalue()), whole("rows.parquet", table.getvalue()),
+    ]  # fmt: skip
+
+
 def library_inputs() -> dict[str, list[Input]]:
     """Files by kind, of those whose library is there."""
     made = {}
-    kinds = {"Parquet": parquet, "HDF5": hdf5, "NIfTI": nifti, "DICOM": dicoms, "Zarr": zarrs}
+    kinds = {"rows": rows, "Parquet": parquet, "HDF5": hdf5, "NIfTI": nifti, "DICOM": dicoms, "Zarr": zarrs}
     for kind, make in kinds.items():
         try:
             made[kind] = make()

@@ -20,7 +20,6 @@ from .dataset import CHANNELS, Dataset, convert_channels
 from .listing import IMAGE_SUFFIXES
 from .options import DataOptions, number_options
 from .pixels import smallest_mode
-from .tables.read import is_frame, load_frame
 
 IMAGE_TYPES = Tensor | np.ndarray | Image.Image
 IMAGE_KEYS = ("image", "images", "img", "x", "pixel_values", "data", "input")
@@ -202,3 +201,17 @@ def table_to_array(table: Any) -> np.ndarray:
     if text:
         raise UserError(f"the columns {', '.join(text[:10])} hold no numbers: leave them out, or give numbers for them")
     return array.astype(np.float64)
+
+
+def is_frame(source: Any) -> bool:
+    """Whether a value is a frame of pandas or Polars."""
+    kind = type(source)
+    return kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] in ("pandas", "polars")
+
+
+def load_frame(source: Any, options: DataOptions) -> Dataset:
+    """All rows of a frame of pandas or Polars."""
+    from .tables.frame import from_frame
+
+    frame = source.to_pandas() if hasattr(source, "to_pandas") else source
+    return from_frame(frame, options)

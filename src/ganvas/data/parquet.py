@@ -147,7 +147,7 @@ class ParquetShards(Shards):
 
 
 @contextmanager
-def wrap_read_errors(path: Path, where: str = "") -> Iterator[None]:
+def wrap_read_errors(path: Path, where: str = "", kind: str = "Parquet") -> Iterator[None]:
     """UserError for whatever reading a file that is damaged, or gone, raises."""
     try:
         yield
@@ -156,7 +156,7 @@ def wrap_read_errors(path: Path, where: str = "") -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # none of Arrow's own
             raise shard_error(path, error) from error
-        raise UserError(f"{path}{where} is damaged or no Parquet file: {first_line(error)}") from error
+        raise UserError(f"{path}{where} is damaged or no {kind} file: {first_line(error)}") from error
 
 
 def open_file(path: Path) -> "ParquetFile":

@@ -2,6 +2,7 @@
 
 import gzip
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 from ganvas.cli.app import main
+from ganvas.data import load
+from ganvas.errors import UserError
 
 Content = str | bytes | pd.DataFrame | Callable[[Path], object]
 PLAIN = "size,n\n" + "".join(f"{'SML'[i % 3]},{i % 7}\n" for i in range(60))
@@ -86,6 +89,8 @@ CASES: dict[str, tuple[str, Content, list[str], str]] = {
         [],
         "t.csv, line 92, column v: 'abc' is no number, as 90 of 91 values are",
     ),
+    "a number too large": ("t.csv", "v,n\n1,2\n" + "9" * 400 + ",3\n5,6\n", [], "line 3, column v: '999"),
+    "a number too large for a real": ("t.csv", "v,n\n1,2\n1e999,3\n", ["--column", "v:real"], "is too large a number"),
     "two units": (
         "t.csv",
         "w,n\n" + "".join(f"{i} {'kg' if i % 9 else 'lb'},{i % 7}\n" for i in range(90)),
@@ -211,3 +216,28 @@ def test_passwords_are_refused_and_not_shown(capsys: pytest.CaptureFixture[str])
         said = capsys.readouterr().err
         assert "has a password, which would be stored with the run: leave it out, and set the environment" in said
         assert url.startswith("mysql") or "secret" not in said
+
+
+def test_damaged_texts_are_not_what_lies_beside_them_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "t.feather"
+    pd.DataFrame({"word": ["abc", "def"] * 40, "n": range(80)}).to_feather(path, compression="uncompressed")
+    content = path.read_bytes()
+    place = content.index(b"abcdef")
+    for ends in (np.arange(0, 243, 3, np.int32), np.arange(0, 243, 3, np.int64)):
+        if (i := content.rfind(ends.tobytes()[:40], 0, place)) >= 0:
+            path.write_bytes(content[: i + 8] + b"\xff\xff\xff\x7f" + content[i + 12 :])
+            with pytest.raises(UserError, match="t.feather is damaged or no Feather file"):
+                load(path)
+            return
+    raise AssertionError("no offsets of texts")
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("t.csv").write_text(PLAIN)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert main(["data", "t.csv"]) == 2
+    assert 't.csv is a table, read by pandas: pip install "ganvas[tables]"' in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pandas", pd)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    assert main(["data", "sqlite:///shop.db#orders"]) == 2
+    assert 'sqlite:///shop.db#orders is read by sqlalchemy: pip install "ganvas[sql]"' in capsys.readouterr().err

@@ -48,6 +48,7 @@ SERIES = {
     "int objects": (pd.Series([None if GAPS[i] else int(x) for i, x in enumerate(WHOLE)], dtype=object), "integer"),
     "units": (pd.Series([f"{x} kg" for x in WHOLE]), "integer"),
     "prices": (pd.Series([f"${x:,.2f}" for x in np.abs(REALS) * 10.3]), "real"),
+    "two units": (pd.Series(["3 kg", "4 lb", "5 kg"] * 20), "category"),
     "bool": (pd.Series(WHOLE > 100), "boolean"),
     "boolean": (with_gaps(WHOLE > 100, "boolean"), "boolean"),
     "bool objects": (pd.Series(np.select([GAPS, WHOLE > 9], [None, True], False), dtype=object), "boolean"),

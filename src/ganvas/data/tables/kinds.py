@@ -5,10 +5,8 @@ Arrow, others as NumPy's numbers.
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
@@ -19,19 +17,14 @@ from .identifiers import describe_names, describe_numbers
 from .texts import (
     DAY,
     LEADING_ZERO,
-    PLAIN,
-    SAMPLE,
-    TIME_LIKE,
-    UNIT,
     NumberFormat,
     TimeFormat,
     TimeKind,
     describe_times,
     exact_decimals,
+    find_doubt,
     find_number_format,
     find_time_format,
-    fits,
-    fitting_format,
     matches,
     parse_numbers,
     parse_times,
@@ -57,8 +50,6 @@ NARROW = {"float[pyarrow]": "float32", "Float32": "float32", "halffloat[pyarrow]
     name: name for name in ("float16", "float32")
 }
 """NumPy's types of numbers with fewer digits, by pandas' names of them"""
-NUMBER_SHARE, MAX_UNITS = 0.9, 10
-"""share of numbers from which on texts among them are thought a mistake, and units that numbers may have, below it"""
 
 
 class BadValueError(ValueError):
@@ -145,7 +136,7 @@ def guess(values: Values) -> tuple[Column, list[str]]:
     is_name = form is not None and bool(matches(texts, LEADING_ZERO).any())
     has_unit = form is not None and bool(form.prefix or form.suffix)
     if form is not None and not is_name and (values.is_file or has_unit):
-        numbers = parse_numbers(texts, form)
+        numbers = parse_all(texts, form)
         plain = replace(values, details={**values.details, **form.as_details})
         if not has_unit:
             plain = replace(plain, dtype=number_dtype(texts, numbers, form.decimals, values.missing))
@@ -159,6 +150,14 @@ def guess(values: Values) -> tuple[Column, list[str]]:
         how = f"--column '{values.name}:{times.kind}=FORMAT' says it otherwise"
         return as_times(values, times), [f"{ambiguous}; {how}"] if times.is_ambiguous else []
     return guess_names(values, texts, form is not None)
+
+
+def parse_all(texts: "pa.Array", form: NumberFormat) -> np.ndarray:
+    """The numbers of texts that are all written so; BadValueError for one beyond those of float64."""
+    numbers = parse_numbers(texts, form)
+    if (bad := np.flatnonzero(np.isnan(numbers))).size:
+        raise BadValueError(int(bad[0]), "is too large a number: mend it")
+    return numbers
 
 
 def number_dtype(texts: "pa.Array", numbers: np.ndarray, decimals: int | None, missing: float) -> str:
@@ -257,29 +256,6 @@ def guess_names(values: Values, texts: "pa.Array", are_numbers: bool) -> tuple[C
     return as_categories(values, values.column("category")), notes
 
 
-def find_doubt(texts: "pa.Array") -> tuple[int, str] | None:
-    """Which text is unlike the others, and how, where most are numbers, numbers with a unit, or dates."""
-    import pyarrow.compute as pc
-
-    are_numbers, n = matches(texts, PLAIN), len(texts)
-    if NUMBER_SHARE * n <= are_numbers.sum() < n:
-        return int(np.flatnonzero(~are_numbers)[0]), f"is no number, as {are_numbers.sum():,} of {n:,} values are"
-    if matches(texts[:SAMPLE], UNIT).all() and matches(texts, UNIT).all():
-        units = pc.extract_regex(texts, UNIT)
-        units = pc.binary_join_element_wise(units.field(0), units.field(2), "").to_pylist()
-        common, *others = Counter(units).most_common()
-        if 0 < len(others) < MAX_UNITS:
-            return units.index(others[0][0]), f"has another unit than most, which have {common[0].strip() or 'none'!r}"
-    if matches(texts[:SAMPLE], TIME_LIKE).all():
-        sample = texts[:SAMPLE].to_pylist()
-        formats = list(takewhile(bool, map(fitting_format, sample)))
-        if len(formats) == len(sample) and len(set(formats)) > 1:
-            common_format = Counter(formats).most_common(1)[0][0]
-            i = next(i for i, text in enumerate(sample) if not fits(text, common_format))
-            return i, f"is a date written in another way than most, {common_format}"
-    return None
-
-
 def as_categories(values: Values, column: Column, order: Sequence[Value] = ()) -> Column:
     """The column with its values as categories, and how often each occurs."""
     names, dtype = category_values(values, column)
@@ -363,7 +339,7 @@ def choose_numbers(values: Values, kind: NumberKind) -> Column:
             raise BadValueError(
                 int(np.flatnonzero(np.isnan(numbers))[0]) if np.isnan(numbers).any() else 0, "is no number"
             )
-        numbers, decimals = parse_numbers(texts, form), form.decimals
+        numbers, decimals = parse_all(texts, form), form.decimals
         values = replace(values, details={**values.details, **form.as_details})
         if values.is_file and not (form.prefix or form.suffix):
             values = replace(values, dtype=number_dtype(texts, numbers, decimals, values.missing))

@@ -4,18 +4,22 @@ Texts stay texts here, since `kinds.py` decides what they are: `attrs` of the fr
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import UserError, error_reason, first_line
+from ..containers import is_frame
 from ..dataset import Dataset, split_dataset
 from ..label_tables import lies_beside_images
 from ..layout import dataset_name
+from ..memory import check_memory
 from ..options import DataOptions, Progress
+from ..parquet import holds_images, open_file, wrap_read_errors
 from ..shard_files import PARQUET
-from .text_files import TEXT_SUFFIXES, read_texts
+from .text_files import MEMORY_RATIO, TEXT_SUFFIXES, read_texts
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 FEATHER_SUFFIXES = (".feather", ".arrow")
 
@@ -35,8 +39,6 @@ def names_table(source: object) -> bool:
 
 def holds_table(path: Path) -> bool:
     """Whether a Parquet file has columns of single values."""
-    from ..parquet import holds_images, open_file
-
     try:
         with open_file(path) as file:
             kinds = [column.type for column in file.schema_arrow]
@@ -46,20 +48,6 @@ def holds_table(path: Path) -> bool:
 
     are_lists = any(is_list(kind) or is_large_list(kind) or is_fixed_size_list(kind) for kind in kinds)
     return bool(kinds) and not are_lists and not any(map(holds_images, kinds))
-
-
-def is_frame(source: object) -> bool:
-    """Whether a value is a frame of pandas or Polars."""
-    kind = type(source)
-    return kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] in ("pandas", "polars")
-
-
-def load_frame(source: Any, options: DataOptions) -> Dataset:
-    """All rows of a frame of pandas or Polars."""
-    from .frame import from_frame
-
-    frame = source.to_pandas() if hasattr(source, "to_pandas") else source
-    return from_frame(frame, options)
 
 
 def check_table_options(dataset: Dataset, options: DataOptions) -> None:
@@ -103,18 +91,28 @@ def read_frame(path: Path) -> "pd.DataFrame":
 
 
 def read_typed(path: Path) -> "pd.DataFrame":
-    """A Parquet or Feather file."""
-    import pyarrow as pa
-
+    """A Parquet or Feather file; UserError where it is damaged."""
+    is_parquet = path.suffix.lower() == PARQUET
     try:
-        if path.suffix.lower() == PARQUET:
-            from pyarrow.parquet import ParquetFile
+        with wrap_read_errors(path, kind="Parquet" if is_parquet else "Feather"):
+            table = read_parquet(path) if is_parquet else read_feather(path)
+            table.validate(full=True)  # or else a damaged text would be what lies beside it in memory
+            frame: pd.DataFrame = table.to_pandas()
+            return frame
+    except MemoryError as error:
+        raise UserError(f"{path} is damaged, or memory is too short for it: {first_line(error)}") from error
 
-            with ParquetFile(path) as file:
-                return file.read().to_pandas()
-        from pyarrow.feather import read_table
 
-        return read_table(path).to_pandas()
-    except (pa.ArrowException, ValueError) as error:
-        kind = "Parquet" if path.suffix.lower() == PARQUET else "Feather"
-        raise UserError(f"{path} is damaged or no {kind} file: {first_line(error)}") from error
+def read_parquet(path: Path) -> "pa.Table":
+    """All columns of a Parquet file; UserError where memory is too short."""
+    with open_file(path) as file:
+        groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
+        check_memory(MEMORY_RATIO * sum(groups), f"reading {path}", "give fewer rows or columns of it")
+        return file.read()
+
+
+def read_feather(path: Path) -> "pa.Table":
+    """All columns of a Feather file."""
+    from pyarrow.feather import read_table
+
+    return read_table(path, memory_map=False)

@@ -4,9 +4,10 @@ Texts are Arrow's arrays of strings, without those that stand for missing values
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
+from itertools import product, takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,8 +30,8 @@ COMMA = r"^[+-]?(\d+(,\d*)?|,\d+)$"
 LEADING_ZERO = r"^[+-]?0\d"
 """of names such as 007 and 01234"""
 UNIT = r"^(?P<prefix>[$€£¥]\s?)?(?P<number>[+-]?[\d.,']+)(?P<suffix>\s?[A-Za-z%°µ€$£¥/²³]{1,8})?$"
-MAX_EXACT = 2.0**52
-"""numbers up to which float64 has all of one more decimal"""
+MAX_EXACT, MAX_DECIMALS = 2.0**52, 22
+"""numbers up to which float64 has all of one more decimal, and the greatest power of ten that it has"""
 SAMPLE, MANY = 200, 10_000  # texts by which formats are found, before all are read, and by which zeros are
 DATE_FORMATS = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y",
@@ -48,6 +49,10 @@ DATETIME_FORMATS = tuple(
 )
 """formats of `strftime` that are tried, in this order"""
 DAY = 86_400
+
+
+NUMBER_SHARE, MAX_UNITS = 0.9, 10
+"""share of numbers from which on texts among them are thought a mistake, and units that numbers may have, below it"""
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,9 @@ def parse_numbers(texts: "pa.Array", form: NumberFormat) -> np.ndarray:
         texts = pc.replace_substring(texts, form.decimal, ".")
     if (bad := ~matches(texts, PLAIN)).any():
         texts = pc.if_else(bad, None, texts)
-    return np.asarray(pc.cast(texts, "float64").to_numpy(zero_copy_only=False), np.float64)
+    numbers = np.array(pc.cast(texts, "float64").to_numpy(zero_copy_only=False), np.float64)
+    numbers[np.isinf(numbers)] = np.nan  # 1e999
+    return numbers
 
 
 def format_numbers(numbers: np.ndarray, form: NumberFormat) -> list[str]:
@@ -182,6 +189,8 @@ def trim_zeros(text: str, n: int, keeps_point: bool) -> str:
 
 def exact_decimals(numbers: np.ndarray, decimals: int | None) -> int | None:
     """The decimals, where float64 has all numbers of so many; else None."""
+    if decimals and decimals > MAX_DECIMALS:
+        return None
     if decimals and len(numbers) and np.abs(numbers).max() * 10.0**decimals >= MAX_EXACT:
         return None
     return decimals
@@ -291,3 +300,26 @@ def format_times(numbers: np.ndarray, form: TimeFormat) -> list[str]:
         rest = list(times.strftime(after)) if after else [""] * len(texts)
         texts = [a + b + c for a, b, c in zip(texts, digits, rest, strict=True)]
     return texts if form.is_padded else [re.sub(r"(?<!\d)0(?=\d(?!\d))", "", text, count=2) for text in texts]
+
+
+def find_doubt(texts: "pa.Array") -> tuple[int, str] | None:
+    """Which text is unlike the others, and how, where most are numbers, numbers with a unit, or dates."""
+    import pyarrow.compute as pc
+
+    are_numbers, n = matches(texts, PLAIN), len(texts)
+    if NUMBER_SHARE * n <= are_numbers.sum() < n:
+        return int(np.flatnonzero(~are_numbers)[0]), f"is no number, as {are_numbers.sum():,} of {n:,} values are"
+    if matches(texts[:SAMPLE], UNIT).all() and matches(texts, UNIT).all():
+        parts = pc.extract_regex(texts, UNIT)
+        units = [a + b for a, b in zip(parts.field(0).to_pylist(), parts.field(2).to_pylist(), strict=True)]
+        common, *others = Counter(units).most_common()
+        if 0 < len(others) < MAX_UNITS:
+            return units.index(others[0][0]), f"has another unit than most, which have {common[0].strip() or 'none'!r}"
+    if matches(texts[:SAMPLE], TIME_LIKE).all():
+        sample = texts[:SAMPLE].to_pylist()
+        formats = list(takewhile(bool, map(fitting_format, sample)))
+        if len(formats) == len(sample) and len(set(formats)) > 1:
+            common_format = Counter(formats).most_common(1)[0][0]
+            i = next(i for i, text in enumerate(sample) if not fits(text, common_format))
+            return i, f"is a date written in another way than most, {common_format}"
+    return None
