@@ -113,6 +113,10 @@ def parse_duration(value: object) -> float:
     return float(parts[1]) * 60.0 ** "smh".index(parts[2] or "s")
 
 
+REPEATED = frozenset({"column", "constraint"})
+"""options of several texts that are typed once for each: a comma may be a part of one"""
+
+
 def flag(name: str) -> str:
     """An option's name as it is typed."""
     return f"--{name.replace('_', '-')}"
@@ -125,6 +129,8 @@ def format_option(option: tuple[str, object]) -> str:
         return flag(name if value else f"no_{name}")
     if isinstance(value, tuple) and value and all(isinstance(part, float) for part in value):
         return f"{flag(name)} {' '.join(map(str, value))}"
+    if name in REPEATED and isinstance(value, tuple) and value:
+        return " ".join(f"{flag(name)} {quote(part)}" for part in value)
     text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     text = "none" if value in (None, ()) else text
     return f"{flag(name)} {quote(text)}"

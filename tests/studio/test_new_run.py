@@ -79,6 +79,13 @@ OPTIONS = [
     ({"clip_grad_norm": ""}, "", ("train_config", "clip_grad_norm", None)),
     ({"lr_milestones": "0.5,0.8"}, "--lr-milestones 0.5,0.8", ("train_config", "lr_milestones", (0.5, 0.8))),
     ({"tf32": "false"}, "--no-tf32", ("train_config", "tf32", False)),
+    (
+        {"column": "a b:integer\n\n c:ordered=S<M "},
+        "--column 'a b:integer' --column 'c:ordered=S<M'",
+        ("data_options", "column", ("a b:integer", "c:ordered=S<M")),
+    ),
+    ({"constraint": "end >= start"}, "--constraint 'end >= start'", ("data_options", "constraint", ("end >= start",))),
+    ({"drop": "id,name"}, "--drop id,name", ("data_options", "drop", ("id", "name"))),
 ]
 
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from ..errors import UserError, error_reason
 from ..lecture import app as lecture
 from ..web.guard import MAX_UPLOAD, Guard
-from . import explore_routes, new_routes, report_routes, run_routes
+from . import explore_routes, new_routes, report_routes, run_routes, table_routes
 from .pages import render_page
 from .runs import Gallery, NoRunError
 from .settings import Settings
@@ -32,6 +32,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.include_router(run_routes.router)
     app.include_router(new_routes.router)
     app.include_router(explore_routes.router)
+    app.include_router(table_routes.router)
     app.include_router(report_routes.router)
     app.include_router(lecture.routes("/runs"), prefix="/lecture")
     app.add_api_route("/", lambda: RedirectResponse("/runs"), include_in_schema=False)

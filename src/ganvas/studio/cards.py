@@ -10,10 +10,13 @@ class Card:
     title: str
     equation: str
     use: str
+    no_tables: str = ""
+    """why it learns no rows of tables"""
 
 
 ELBO = r"\mathbb{E}_{q}\,[L(x, g(z))] + \beta\, \mathrm{KL}(\mathcal{N}(\mu, \Sigma)\,\|\,\mathcal{N}(0, I))"
 GAME = r"\min_G \max_D\; \mathbb{E} \log D(x) + \mathbb{E} \log(1 - D(G(z)))"
+TRANSLATES = "it translates images"
 CARDS = {
     "autoencoder": Card(
         "Autoencoder", r"\min\; \mathbb{E}\,\|x - g(f(x))\|^2",
@@ -33,10 +36,11 @@ CARDS = {
         "For images of 64 pixels and more, where one code is too little.",
     ),
     "gan": Card("GAN", GAME, "To see the original game, on points or small images, with plain networks."),
-    "dcgan": Card("DCGAN", GAME, "The first GAN to try on images."),
+    "dcgan": Card("DCGAN", GAME, "The first GAN to try on images.", "it has convolutions, for images"),
     "cgan": Card(
         "cGAN", r"\mathbb{E} \log D(x \mid y) + \mathbb{E} \log(1 - D(G(z \mid y) \mid y))",
         "For images with classes, to draw the class that you ask for.",
+        "rows have no classes: ctgan draws rows with the values that you ask for",
     ),
     "wgan": Card(
         "WGAN", r"\min_G \max_{D \in \mathrm{Lip}}\; \mathbb{E}\, D(x) - \mathbb{E}\, D(G(z))",
@@ -56,15 +60,15 @@ CARDS = {
     ),
     "cyclegan": Card(
         "CycleGAN", r"\mathcal{L}_{GAN}(G) + \mathcal{L}_{GAN}(F) + 10\, \|F(G(x)) - x\|_1 + 10\, \|G(F(y)) - y\|_1",
-        "To translate between two kinds of images without pairs.",
+        "To translate between two kinds of images without pairs.", TRANSLATES,
     ),
     "discogan": Card(
         "DiscoGAN", r"-\log D_B(G_{AB}(a)) - \log D_A(G_{BA}(b)) + d(G_{BA}(G_{AB}(a)), a) + d(G_{AB}(G_{BA}(b)), b)",
-        "As CycleGAN, where shapes change as well as colours.",
+        "As CycleGAN, where shapes change as well as colours.", TRANSLATES,
     ),
     "cut": Card(
         "CUT", r"\mathbb{E}(D(G(x)) - 1)^2 + \mathrm{PatchNCE}(x) + \mathrm{PatchNCE}(y)",
-        "To translate one way, from the richer kind of images to the poorer.",
+        "To translate one way, from the richer kind of images to the poorer.", TRANSLATES,
     ),
 }  # fmt: skip
 """by the model's name, in the order of `ganvas train --help`"""

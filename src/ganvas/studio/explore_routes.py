@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from ..errors import UserError
 from ..evaluation.anomalies import score_examples
 from ..inference.sampling import sample_examples
+from ..inference.scores import score_kinds
 from ..io.run_folder import RunFolder
 from ..viz.images import ANIMATION_SUFFIXES, Examples, encode_picture
 from ..viz.plots import histograms
@@ -71,7 +72,14 @@ def page(request: Request, name: str) -> Response:
     with explorer.lock:
         trained = explorer.trained
         usage = explorer.usage if explorer.draws else None
-        dimensions = [] if usage is None else [{"j": j, "label": usage.label(j)} for j in usage.order]
+        order = [] if usage is None else [j for j in usage.order if j < explorer.n_dimensions]
+        dimensions = [{"j": j, "label": usage.label(j)} for j in order if usage]
+        if explorer.table is not None:
+            columns = explorer.table.learnt_columns
+            return render_page(
+                request, "explore_table.html", title=name, name=name, dimensions=dimensions, columns=columns,
+                encodes=explorer.encodes, has_data=explorer.data is not None, scores=bool(score_kinds(trained)),
+            )  # fmt: skip
         return render_page(
             request, "explore.html", title=name, name=name, explorer=explorer, dimensions=dimensions,
             classes=explorer.classes, is_vector=explorer.draws and len(trained.shape) == 1,
@@ -163,8 +171,9 @@ def marginals(request: Request, name: str, seed: Seed = 0) -> Response:
     explorer = explorer_of(request, name)
     with explorer.lock:
         x = sample_examples(explorer.trained, 2000, seed=seed).x
-    if x.ndim != 2:
-        raise UserError("only vectors have columns: this run's examples are pictures")
+    if x.ndim != 2 or explorer.table is not None:
+        what = "pictures" if explorer.table is None else "rows of a table: see /marginals"
+        raise UserError(f"only vectors have columns of numbers: this run's examples are {what}")
     d = min(x.shape[1], MAX_COLUMNS)
     low, high = x[:, :d].min().item(), x[:, :d].max().item()
     counts = torch.stack([torch.histc(x[:, j], HISTOGRAM_BINS, low, high) for j in range(d)]).long()

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..data import DataOptions, Dataset
+from ..data.tables.scaling import TableScaling
 from ..errors import UserError
 from ..explore import lerp, measure_usage, slerp
 from ..explore.dimensions import LatentUsage, load_examples
@@ -23,6 +24,7 @@ from ..inference.trained import Trained, load_trained
 from ..io.run_folder import RunFolder
 from ..metrics.neighbours import distance_chunks
 from ..model import EncoderModel, GenerativeModel, TranslationModel
+from ..models.ctgan import CTGAN
 from ..nn.device import resolve_device
 from ..randomness import generators, make_generator
 from ..viz.images import Examples
@@ -56,6 +58,17 @@ class Explorer:
     def translates(self) -> bool:
         """Whether it turns examples of one domain into those of another."""
         return isinstance(self.trained.model, TranslationModel)
+
+    @property
+    def table(self) -> TableScaling | None:
+        """How it sees rows, where it learnt a table."""
+        scaling = None if self.translates else self.trained.domain_scaling()
+        return scaling if isinstance(scaling, TableScaling) else None
+
+    @property
+    def n_dimensions(self) -> int:
+        """Numbers of a code that can be moved: the last of CTGAN's is the place of its condition."""
+        return len(self.usage.weight) - isinstance(self.trained.model, CTGAN)
 
     @cached_property
     def data(self) -> Dataset | None:
@@ -99,8 +112,8 @@ class Explorer:
         """A code with some dimensions at so many deviations from the middle of all codes."""
         z = base.clone()
         for j, value in moves.items():
-            if not 0 <= j < z.shape[1]:
-                raise UserError(f"z[{j}]: the codes have the dimensions 0 to {z.shape[1] - 1}")
+            if not 0 <= j < self.n_dimensions:
+                raise UserError(f"z[{j}]: the codes have the dimensions 0 to {self.n_dimensions - 1}")
             z[:, j] = self.usage.centre[j] + value * self.usage.scale[j]
         return z
 

@@ -15,6 +15,7 @@ from ..cli.app import app, explain_error, parse_command
 from ..cli.arguments import command_arguments, value_types
 from ..cli.help import HelpFormatter
 from ..errors import UserError, did_you_mean
+from ..fields import REPEATED
 from ..models import MODELS
 from ..training.defaults import refuse_unused
 
@@ -33,7 +34,7 @@ class FormField:
     """as Python has it"""
     flag: str
     kind: str
-    """choice, flag or text"""
+    """choice, flag, text, or lines, one for each value"""
     choices: tuple[str, ...]
     default: str
     help: str
@@ -67,7 +68,9 @@ def read_fields(entries: Iterator[HelpEntry], hints: Mapping[str, Any]) -> Itera
         kinds, default = value_types(hints.get(name)), entry.default or ""
         choices = tuple(str(value) for kind in kinds if get_origin(kind) is Literal for value in get_args(kind))
         is_closed = all(get_origin(kind) is Literal or kind is type(None) for kind in kinds)
-        kind = "flag" if bool in kinds else "choice" if choices and is_closed else "text"
+        kind = (
+            "lines" if name in REPEATED else "flag" if bool in kinds else "choice" if choices and is_closed else "text"
+        )
         if name not in HIDDEN:
             yield FormField(name, flag, kind, choices, default, plain_text(entry.description))
 
@@ -88,7 +91,9 @@ def command_words(model: str, sources: list[str], options: Mapping[str, str]) ->
         if name not in known:
             raise UserError(f"{model} has no option {name!r}.{did_you_mean(name, known)}")
         value = " ".join(str(text).split())
-        if value and known[name].kind == "flag":
+        if known[name].kind == "lines":
+            words += [f"{known[name].flag}={line.strip()}" for line in str(text).splitlines() if line.strip()]
+        elif value and known[name].kind == "flag":
             if value not in ("true", "false"):
                 raise UserError(f"{known[name].flag} is true or false, not {value!r}")
             words.append(known[name].flag if value == "true" else f"--no-{known[name].flag[2:]}")

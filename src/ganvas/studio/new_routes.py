@@ -1,6 +1,6 @@
 """The page that starts a run: a source and its report, a model, its options, and what it will cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,18 @@ from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from ..data import BUILTIN
+from ..data import BUILTIN, DataOptions, load
+from ..data.tables.read import is_table
+from ..data.tables.table import Table
 from ..errors import UserError
+from ..fields import REPEATED
 from ..inference.schema import parse_model
 from ..io.run_folder import RunFolder
 from ..io.text import format_duration
 from ..models import MODELS
 from ..training.commands import given_options, read_options
 from ..training.run_records import read_config
+from ..viz.table_html import render_columns
 from . import processes
 from .cards import CARDS
 from .form import check_command, command_text, command_words, form_panels
@@ -69,7 +73,10 @@ def read_start(settings: Settings, name: str) -> dict[str, Any]:
     config = read_config(own_file(RunFolder(folder).config).parent)
     model = parse_model(config, RunFolder(folder).config)
     options, source = read_options(config, model), config["data"]["source"]
-    given = {name: option_text(options[name]) for name in given_options(config, model, takes_over=False)}
+    given = {
+        name: option_text(options[name], "\n" if name in REPEATED else ",")
+        for name in given_options(config, model, takes_over=False)
+    }
     origin = config.get("init_from", {}).get("run")
     if origin and Path(origin).parent != settings.runs_dir.resolve():
         raise UserError(f"{name} began with the weights of {origin}, outside of {settings.runs_dir}: type its command")
@@ -77,12 +84,12 @@ def read_start(settings: Settings, name: str) -> dict[str, Any]:
     return start | {"sources": [source] if isinstance(source, str) else source}
 
 
-def option_text(value: Any) -> str:
-    """A value as the form shows it."""
+def option_text(value: Any, between: str = ",") -> str:
+    """A value as the form shows it, several with this between them."""
     if isinstance(value, bool):
         return str(value).lower()
-    text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    return "none" if value is None else text or "none"
+    text = between.join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return "none" if value is None or (not text and between == ",") else text
 
 
 @router.get("/new/form/{model}")
@@ -109,7 +116,16 @@ def data_report(request: Request, order: Order) -> dict[str, Any]:
     options = [word for word in words if word.split("=")[0].replace("--no-", "--") in names]
     sources = [allowed_source(settings, source) for source in order.sources]
     report = report_on(sources, options, settings.sheets, request.app.state.is_ending)
-    return report | {"sheet": report["sheet"] and f"/new/sheets/{report['sheet']}"}
+    table = describe_columns(sources, check_command(words).arguments["data_options"])
+    return report | {"table": table, "sheet": report["sheet"] and f"/new/sheets/{report['sheet']}"}
+
+
+def describe_columns(sources: Sequence[str], options: DataOptions) -> str:
+    """The columns of a table, how they spread, and which go together, as a part of the page; "" of other data."""
+    if len(sources) != 1 or not is_table(Path(sources[0])):
+        return ""
+    table = load(sources[0], options)
+    return render_columns(table) if isinstance(table, Table) else ""
 
 
 @router.get("/new/sheets/{name}")
@@ -131,11 +147,19 @@ def order_words(settings: Settings, order: Order) -> list[str]:
         raise UserError("choose what to train on")
     if len(sources) == 2 and cls.n_domains == 1:
         raise UserError(f"{order.model} learns from one source: leave out the second, or choose a translator")
+    refuse_table(order.model, sources, order.options)
     words = command_words(order.model, sources, order.options)
     if order.start_from:
         words.append(f"--init-from={find_folder(settings.runs_dir, order.start_from)}")
     check_command(words)
     return words
+
+
+def refuse_table(model: str, sources: Sequence[str], options: Mapping[str, str]) -> None:
+    """UserError for a source that is a table, where the model learns none."""
+    reason = CARDS[model].no_tables
+    if reason and options.get("kind") != "vector" and any(is_table(Path(source)) for source in sources):
+        raise UserError(f"{model} learns no tables, since {reason}: choose another model, such as vae")
 
 
 @router.post("/new/check")

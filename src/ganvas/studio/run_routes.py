@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from ..errors import UserError, first_line
 from ..inference.sampling import sample_examples
+from ..inference.table_part import learns_table
 from ..io.run_folder import FILES, LAST_WEIGHTS_FILE, REPORT_FILE, WEIGHTS_FILE, RunFolder
 from ..io.text import replace_non_finite
 from ..training.run_files import check_files, describe_files
@@ -100,8 +101,14 @@ def show_run(request: Request, name: str) -> Response:
         request, "run.html", title=name, run=read_any_card(folder), options=options or [], config_error=config_error,
         environment=environment or [], command=command, files=files, previews=list_previews(folder),
         has_report=any(file == REPORT_FILE for file, _ in files), weights=(WEIGHTS_FILE, LAST_WEIGHTS_FILE),
-        said=processes.said(settings, name),
+        said=processes.said(settings, name), is_table=is_of_table(folder),
     )  # fmt: skip
+
+
+def is_of_table(folder: Path) -> bool:
+    """Whether a run's weights, if there are any, are of a model of a table."""
+    files = RunFolder(folder)
+    return bool(or_reason(lambda: own_file(files.weights) and learns_table(files))[0])
 
 
 def list_previews(folder: Path) -> list[int]:

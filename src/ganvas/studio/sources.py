@@ -17,7 +17,7 @@ def allowed_source(settings: Settings, source: str) -> str:
     if not text or "\0" in text or text.startswith("-") or text.encode(errors="ignore").decode() != text:
         raise UserError("name a folder, a file or a data set to train on, or send files")
     path = Path(text)
-    places = [path.resolve()] if path.is_absolute() else [(folder / path).resolve() for folder in folders[:-1]]
+    places = [(folder / path).resolve() for folder in (*folders[:-1], Path())]  # the last for what was sent
     inside = [place for place in places if any(place.is_relative_to(folder) for folder in folders)]
     if not inside:
         names = ", ".join(map(str, settings.data))

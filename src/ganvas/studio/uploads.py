@@ -13,7 +13,8 @@ MAX_FILES, MAX_TOTAL = 20_000, 2 * 2**30
 """files of one upload, and bytes of all"""
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic", ".zip", ".tar",
-    ".npy", ".npz", ".h5", ".hdf5", ".nc", ".nii", ".gz", ".dcm", ".csv", ".json", ".parquet", ".bin",
+    ".npy", ".npz", ".h5", ".hdf5", ".nc", ".nii", ".gz", ".dcm", ".csv", ".tsv", ".json", ".parquet",
+    ".feather", ".bin",
 )  # fmt: skip
 UPLOAD = re.compile(r"[0-9a-f]{16}")
 
@@ -23,7 +24,7 @@ def file_name(name: str) -> str:
     plain = re.sub(r"[^\w.\- ]", "_", re.split(r"[/\\]", name)[-1])
     plain = plain.encode()[-MAX_NAME_BYTES:].decode(errors="ignore").strip(" .")
     if not plain.lower().endswith(SUFFIXES):
-        raise UserError(f"{name}: send images, a .zip or .tar of them, .npy, .npz, .csv, .parquet or .h5 files")
+        raise UserError(f"{name}: send images, a .zip or .tar of them, .npy, .npz, .csv, .tsv, .parquet or .h5 files")
     return plain
 
 

@@ -1,4 +1,4 @@
-"""The page on a run, or on several side by side, from their folders alone: no network is loaded.
+"""The page on a run, or on several side by side, from their folders alone: no network is loaded, but of tables.
 
 What a file that is damaged or missing would have told is left out, and the page says so.
 """
@@ -13,6 +13,7 @@ from ..config import TrainConfig
 from ..errors import UserError, first_line
 from ..fields import flag
 from ..inference.schema import parse_model
+from ..inference.table_part import describe_table
 from ..io.run_folder import FILES, REPORT_FILE, RunFolder
 from ..io.text import format_duration, format_number, format_size
 from ..model import Model
@@ -117,7 +118,11 @@ def describe_run(folder: Path, evaluation: Sequence[str] = ()) -> tuple[list[dic
     run["state"] = attempt("the state", state_of, folder, config, log, step, otherwise="")
     run["facts"] = attempt("the facts", facts_of, config, log, step, run["state"], otherwise=NO_ROWS)
     model = attempt("the model", parse_model, config, files.config, otherwise=None) if config else None
-    run["rows"] = describe_rows(model, config)
+    run["table"] = attempt("rows of the table", describe_table, files, otherwise=None)
+    if config and (table := run["table"]):
+        rows, data = f"{config['data']['examples']:,} rows of {table['columns']} columns", config["data"]["name"]
+        run["facts"] = [("data", f"{data}: {rows}") if name == "data" else (name, text) for name, text in run["facts"]]
+    run["rows"] = "" if run["table"] else describe_rows(model, config)
     run |= attempt("the options", options_of, config, model, otherwise=dict[str, Any]()) if model else {}
     run |= attempt("the previews", pictures_of, files, problems, otherwise=dict[str, Any]())
     found = attempt("the diagnosis", diagnose, folder, config, log, otherwise=None) if model and log else None

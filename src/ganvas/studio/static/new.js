@@ -18,6 +18,7 @@ const order = () => ({
 
 let asked = 0;
 async function check() {
+  if (isTable() !== shownAsTable && forms.has(model()?.value)) showForm(forms.get(model().value).panels);
   const mine = ++asked, wanted = order(), ready = Boolean(wanted.model && wanted.sources.length);
   let problem = "";
   if (ready) {
@@ -34,7 +35,7 @@ async function check() {
   if (problem) $("#command").textContent = "";
   for (const field of document.querySelectorAll("#options .field")) {
     const flag = $("label", field).textContent, isWrong = problem.includes(`${flag} `);
-    $("input, select", field).setAttribute("aria-invalid", String(isWrong));
+    $("input, select, textarea", field).setAttribute("aria-invalid", String(isWrong));
     $(".wrong", field).textContent = isWrong ? problem : "";
   }
   $("#start").disabled = $("#cost-button").disabled = !ready || Boolean(problem);
@@ -92,16 +93,19 @@ async function report() {
     const found = await ask("/new/data", order());
     if (mine !== reports) return;
     const parts = found.A ? [found.A, found.B] : [found];
+    const columns = element("div", { class: "table-report" });
+    columns.innerHTML = found.table ?? ""; // the server has escaped its values
     place.replaceChildren(
-      ...(found.sheet ? [element("img", { class: "sheet", src: found.sheet, alt: "A contact sheet of the data" })] : []),
-      ...parts.map(describe), ...(found.warnings ?? []).map((text) => element("p", { class: "advice" }, text)));
+      ...(found.sheet && !found.table ? [element("img", { class: "sheet", src: found.sheet, alt: "A contact sheet of the data" })] : []),
+      ...parts.map((part) => describe(part, found.table ? OF_NUMBERS : [])), columns, ...(found.warnings ?? []).map((text) => element("p", { class: "advice" }, text)));
   } catch (error) {
     if (mine === reports) place.replaceChildren(element("p", { class: "error" }, error.message));
   }
 }
 
-function describe(part) {
-  const rows = Object.entries(part).filter(([name, value]) => !["notes", "advice", "sheet", "contact sheet", "page"].includes(name) && hasText(value));
+const OF_NUMBERS = ["kind", "shape", "range", "mean", "columns"]; // which tables have by column
+function describe(part, hidden) {
+  const rows = Object.entries(part).filter(([name, value]) => !["notes", "advice", "sheet", "contact sheet", "page", "table", ...hidden].includes(name) && hasText(value));
   return element("div", {},
     element("table", { class: "facts" }, element("tbody", {},
       ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, inWords(value)))))),
@@ -119,6 +123,8 @@ function inWords(value) {
 // ---- the model, and the form of its options
 
 const USUAL = ["steps", "budget", "batch_size", "lr", "latent", "width", "size", "classes", "seed"];
+const USUAL_OF_TABLES = ["steps", "budget", "column", "drop", "constraint", "batch_size", "lr", "latent", "width", "seed"];
+const isTable = () => sources().some((name) => /\.((csv|tsv)(\.gz)?|parquet|feather|arrow)$/i.test(name));
 const OF = { Model: "the model", Training: "training", Data: "the data" };
 const forms = new Map();
 for (const input of form.querySelectorAll("input[name=model]")) input.addEventListener("change", choose);
@@ -135,12 +141,14 @@ async function choose() {
   checkSoon();
 }
 
+let shownAsTable = false;
 function showForm(panels) {
   const known = new Set(panels.flatMap((panel) => panel.fields.map((field) => field.name)));
   options = Object.fromEntries(Object.entries(options).filter(([name]) => known.has(name)));
-  const isUsual = (field) => USUAL.includes(field.name);
+  shownAsTable = isTable();
+  const names = shownAsTable ? USUAL_OF_TABLES : USUAL, isUsual = (field) => names.includes(field.name);
   const usual = { title: "Usual options", fields: panels.flatMap((panel) => panel.fields.filter(isUsual)) };
-  usual.fields.sort((a, b) => USUAL.indexOf(a.name) - USUAL.indexOf(b.name));
+  usual.fields.sort((a, b) => names.indexOf(a.name) - names.indexOf(b.name));
   const rest = panels.map(({ title, fields }) => ({ title: `More of ${OF[title]}`, fields: fields.filter((field) => !isUsual(field)) }));
   $("#options").replaceChildren(...[usual, ...rest].map((panel) => element("details", { open: panel === usual },
     element("summary", {}, panel.title), element("div", { class: "fields" }, ...panel.fields.map(showField)))));
@@ -152,7 +160,9 @@ function showField(field) {
   const choices = field.kind === "flag" ? [["true", "yes"], ["false", "no"]] : field.choices.map((choice) => [choice, choice]);
   const changed = (event) => { options[field.name] = event.target.value.trim(); checkSoon(); };
   const isOpen = field.kind === "text";
-  const input = isOpen
+  const input = field.kind === "lines"
+    ? element("textarea", { id, rows: 2, placeholder: "one a line", spellcheck: "false", oninput: changed, "aria-describedby": `${id}-help` }, value)
+    : isOpen
     ? element("input", { id, value, placeholder: field.default, autocomplete: "off", spellcheck: "false", oninput: changed, list: choices.length ? `${id}-list` : null, "aria-describedby": `${id}-help` })
     : element("select", { id, onchange: changed, "aria-describedby": `${id}-help` },
       element("option", { value: "" }, field.default ? `${field.default} (by default)` : "by default"),
