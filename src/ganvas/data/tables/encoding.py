@@ -21,6 +21,7 @@ from torch import Tensor
 from ...table_shape import Block, TableShape
 from .columns import Column
 from .constraints import NO_CONSTRAINTS, Constraints
+from .counts import ValueCounts, count_columns, count_values
 
 ROWS_PER_INTERVAL, ROWS_PER_ATOM, MAX_KNOTS = 50, 5, 2048
 """least rows for each interval, and on average for each number where all are atoms; most points of a column's quantiles
@@ -133,14 +134,17 @@ def interpolate(x: Tensor, xs: Float64[Tensor, " k"], ys: Float64[Tensor, " k"])
 
 def fit_column(x: Float64[Tensor, " n"], column: Column, resolution: Resolution = FINE) -> ColumnEncoding:
     """The entries of a column with these values."""
-    values: np.ndarray = x.numpy()
-    has_missing = bool(np.isnan(values).any())
-    values = values[~np.isnan(values)]
-    different, counts = np.unique(values, return_counts=True)
+    return fit_counts(count_values(x), column, resolution)
+
+
+def fit_counts(found: ValueCounts, column: Column, resolution: Resolution) -> ColumnEncoding:
+    """The same of different values, and how many rows have each."""
+    different, counts, has_missing = found.values, found.counts, bool(found.missing)
     if column.is_category:
         return fit_category(different, counts, has_missing)
-    intervals = int(np.clip(len(values) // ROWS_PER_INTERVAL, 1, resolution.intervals))
-    is_atom = (counts > len(values) / intervals) | np.isin(different, column.atoms)
+    n_rows = int(counts.sum())
+    intervals = int(np.clip(n_rows // ROWS_PER_INTERVAL, 1, resolution.intervals))
+    is_atom = (counts > n_rows / intervals) | np.isin(different, column.atoms)
     others, n = different[~is_atom], counts[~is_atom]
     if len(others) <= resolution.atoms and n.sum() >= ROWS_PER_ATOM * len(others):
         return make_encoding(different, has_missing=has_missing)
@@ -173,6 +177,14 @@ def make_encoding(
     return ColumnEncoding(a, k, r, intervals, has_missing, is_category, decimals)
 
 
+def entry_shares(found: ValueCounts, encoding: ColumnEncoding) -> Float[Tensor, " w"]:
+    """The share of the rows with these values that have each entry; 0 at the position."""
+    entry, _ = encoding.encode(torch.from_numpy(found.values))
+    entries = torch.bincount(entry, torch.from_numpy(found.counts), encoding.block.width).long()
+    entries[encoding.block.entries - 1] += found.missing
+    return entries / entries.sum()
+
+
 @dataclass(frozen=True, eq=False)
 class TableEncoding:
     """The entries of all columns that are learnt, in their order."""
@@ -194,13 +206,11 @@ class TableEncoding:
         resolution: Resolution = FINE,
     ) -> "TableEncoding":  # fmt: skip
         """That of rows with these columns and constraints."""
-        x, columns = constraints.learnt(x), constraints.learnt_columns(columns)
-        encodings = tuple(fit_column(x[:, j].cpu(), column, resolution) for j, column in enumerate(columns))
-        shape, parts = TableShape([encoding.block for encoding in encodings]), []
-        for j, encoding in enumerate(encodings):
-            entries = encoding.encode(x[:, j].cpu())[0].bincount(minlength=encoding.block.width)
-            parts.append(entries / len(x))
-        return cls(encodings, torch.cat(parts) if parts else torch.zeros(shape), constraints)
+        columns = constraints.learnt_columns(columns)
+        found = count_columns(x, constraints.learnt, [column.is_category for column in columns])
+        encodings = tuple(fit_counts(*pair, resolution) for pair in zip(found, columns, strict=True))
+        parts = [entry_shares(*pair) for pair in zip(found, encodings, strict=True)]
+        return cls(encodings, torch.cat(parts) if parts else torch.zeros(0), constraints)
 
     def encode(self, x: Float64[Tensor, "n c"]) -> Float[Tensor, "n d"]:
         """Rows as models see them."""

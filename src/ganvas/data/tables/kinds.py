@@ -189,7 +189,7 @@ def guess_numbers(values: Values, numbers: np.ndarray, decimals: int | None) -> 
         return number_column(values, numbers, values.details["times"], decimals), []
     if values.dtype in ("bool", "boolean", "bool[pyarrow]") or values.details.get("objects") == "bool":
         return as_categories(values, values.column("boolean")), []
-    if decimals == 0 and set(numbers.tolist()) == {0, 1}:
+    if decimals == 0 and len(numbers) == 2 and set(numbers.tolist()) == {0, 1}:
         return as_categories(values, values.column("boolean")), []
     n = len(numbers)
     is_unique = n == values.n and n >= MIN_IDENTIFIERS and decimals == 0
