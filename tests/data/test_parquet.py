@@ -32,6 +32,7 @@ from tests.support.shards import encode, examples, image_rows, random_images, wr
 pytest.importorskip("pyarrow")
 VECTORS = DataOptions(holdout=0, kind="vector")
 ALL, STREAMED = DataOptions(holdout=0), DataOptions(holdout=0, stream="always")
+STREAMED_VECTORS = DataOptions(holdout=0, stream="always", kind="vector")
 NAMES = json.dumps({"info": {"features": {"label": {"names": ["dog", "cat", "bee"], "_type": "ClassLabel"}}}})
 FACES = {b"huggingface": NAMES.encode()}
 
@@ -132,13 +133,13 @@ def test_a_stream_is_that_of_the_same_examples_in_a_tar(
 def test_streamed_vectors_equal_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
     path = write_parquet(tmp_path / "x.parquet", {name: x[:, i] for i, name in enumerate("abc")}, group=20)
-    data, same = streamed(path), load(path, ALL)
+    data, same = streamed(path, STREAMED_VECTORS), load(path, VECTORS)
     assert torch.equal(same.x, torch.from_numpy(x))
     pairs = zip(ShardStream(data, batch=7, seed=3), Stream(same, batch=7, seed=3), strict=False)
     assert all(torch.equal(a.x, b.x) for a, b in islice(pairs, 60))
     monkeypatch.setattr(shards, "SAMPLE_EXAMPLES", 50)
     monkeypatch.setattr(parquet, "SAMPLE_SHARDS", 4)
-    sample = streamed(path).in_memory
+    sample = streamed(path, STREAMED_VECTORS).in_memory
     rows = [int((torch.from_numpy(x) == row).all(1).nonzero()) for row in sample.x]
     assert rows == sorted(rows)
     assert len(rows) == 50
@@ -165,7 +166,8 @@ def test_row_groups_larger_than_memory_are_not_read(tmp_path: Path, monkeypatch:
 def test_few_row_groups_are_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "WINDOW", 20)
     x = np.random.default_rng(0).normal(size=(1000, 2))
-    data = streamed(write_parquet(tmp_path / "x.parquet", {"a": x[:, 0], "b": x[:, 1]}, group=10))
+    path = write_parquet(tmp_path / "x.parquet", {"a": x[:, 0], "b": x[:, 1]}, group=10)
+    data = streamed(path, STREAMED_VECTORS)
     assert isinstance(data.shards, parquet.ParquetShards)
     read, largest = parquet.read_columns, 0
     data.shards.cache.max_bytes = 6 * 10 * 2 * 4  # six groups of float32

@@ -103,8 +103,10 @@ def load_or_stream(
         if getattr(options, option) not in (None, getattr(DataOptions, option), 8) and holds_bytes(source):
             raise UserError(f"{option} is for images from files and arrays of numbers: leave it out")
     check_crop(options)
-    if options.stream == "always" and not (isinstance(source, str | Path) and names_shards(str(source))):
-        raise UserError("stream=always is for shards and Parquet files: leave it out for other data")
+    if options.stream == "always" and not (
+        isinstance(source, str | Path) and (names_shards(str(source)) or is_table(Path(source).expanduser()))
+    ):
+        raise UserError("stream=always is for shards, Parquet files and tables in files: leave it out for other data")
     if isinstance(source, str | Path):
         named = load_named(str(source), options, progress)
         check_image_options(named, options)
@@ -245,7 +247,7 @@ def load_domain(source: Source, options: DataOptions | None, progress: Progress)
 
 def resolve_stream(source: Sources, options: DataOptions, data: Data) -> DataOptions:
     """The options with what `stream` has come to, so that a run goes on in the same way on any machine."""
-    if isinstance(data, StreamedDataset):
+    if isinstance(data, StreamedDataset) or getattr(data, "is_mapped", False):
         return replace(options, stream="always")
     if options.stream == "auto" and isinstance(source, str | Path) and names_shards(str(source)):
         return replace(options, stream="never")
@@ -289,7 +291,7 @@ def load_named(source: str, options: DataOptions, progress: Progress) -> Dataset
         return split_dataset(BUILTIN[source](source, options.split, options.data_dir), options, has_test_split=True)
     if not source.strip():
         raise UserError(f"the data source is empty: give a path, or one of {', '.join(BUILTIN)}")
-    if names_shards(source) and not (names_table(source) and options.kind == "auto" and options.stream != "always"):
+    if names_shards(source) and not (names_table(source) and options.kind == "auto"):
         return load_shards(source, options, progress)
     if is_sql(source):
         return load_sql(source, options)

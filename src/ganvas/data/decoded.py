@@ -47,7 +47,7 @@ HEADER_BYTES, BUFFER_BYTES, ALIGNMENT = 1024, 2**20, 8
 USER = getattr(os, "getuid", int)()  # entries are for their user's eyes only, also in a folder that users share
 SUFFIX, PARTS, STALE_SECONDS = ".safetensors", ".*.tmp", 60  # after which what nobody has locked is left over
 DECODERS = ("jpg", "libjpeg_turbo", "jpg_2000", "libtiff", "webp", "avif")  # as Pillow calls them
-DTYPES = {"U8": np.uint8, "F32": np.float32}
+DTYPES = {"U8": np.uint8, "F32": np.float32, "F64": np.float64}
 NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 """Linux: pages count only once they are written to, so more can be mapped than there is memory; named by Python 3.13"""
 FACTS = ("classes", "name", "notes", "range", "source_dtype", "scale", "alpha", "files")
@@ -249,8 +249,8 @@ def read_entry(path: Path) -> tuple[Dataset, dict[str, Any], bytes, bytes]:
     content = map_file(path)
     header = json.loads(bytes(content[8:HEADER_BYTES]))
     shape, n_facts = list(map(int, header["x"]["shape"])), int(header["facts"]["shape"][0])
-    if len(shape) != 4 or min(*shape, n_facts) < 0:
-        raise ValueError("it holds no images")
+    if len(shape) not in (2, 4) or min(*shape, n_facts) < 0:
+        raise ValueError("it holds neither images nor rows")
     dtype = DTYPES[header["x"]["dtype"]]
     end = HEADER_BYTES + prod(shape) * np.dtype(dtype).itemsize
     labels = content[end + n_facts :] if "labels" in header else None

@@ -86,7 +86,7 @@ class DataOptions(metaclass=ValidatedMeta):
     pages: Literal["first", "all"] = "first"
     """pages of a TIFF or frames of an animation: only the first, or each as an example"""
     stream: Literal["auto", "always", "never"] = "auto"
-    """read shards and Parquet files as they are needed; auto where they take more than half of the free memory"""
+    """read shards, Parquet files and tables as they are needed; auto where they take over half of the free memory"""
     kind: KindName = "auto"
     """what examples of an array are: auto tells images and vectors by the axes; vector, n x d, also of Parquet or
     frames of numbers, which else are tables; signal, n x length or n x channels x length; volume, n x depth x height

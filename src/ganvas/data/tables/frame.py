@@ -112,10 +112,14 @@ def read_column(
         row = int(np.flatnonzero(codes == error.index)[0])
         file = frame.attrs.get("text_file")
         where = f"line {file.line_of(row + frame.attrs['first_row'])}" if file else f"row {row + 1}"
-        value = values.uniques[error.index]
-        shown = repr(value.as_py() if hasattr(value, "as_py") else value.item())
-        raise UserError(f"{name}, {where}, column {column_name}: {shown} {error}") from None
+        raise UserError(f"{name}, {where}, column {column_name}: {shown_value(values, error.index)} {error}") from None
     return column, notes, np.append(x, np.nan)[codes] if column.is_learnt else x, hashes
+
+
+def shown_value(values: Values, index: int) -> str:
+    """One of the different values, in messages."""
+    value = values.uniques[index]
+    return repr(value.as_py() if hasattr(value, "as_py") else value.item())
 
 
 def read_categorical(
@@ -219,9 +223,7 @@ def to_numbers(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[np.ndarr
         try:
             numbers = value_numbers(column, values)
         except BadValueError as error:
-            value = values.uniques[error.index]
-            shown = repr(value.as_py() if hasattr(value, "as_py") else value.item())
-            row = int(np.flatnonzero(codes == error.index)[0]) + 1
+            row, shown = int(np.flatnonzero(codes == error.index)[0]) + 1, shown_value(values, error.index)
             raise UserError(f"column {column.name}, row {row}: {shown} {error}") from None
         x[:, i] = np.append(numbers, np.nan)[codes]
     others = [name for name in names if name not in known]

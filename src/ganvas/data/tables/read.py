@@ -58,28 +58,33 @@ def check_table_options(dataset: Dataset, options: DataOptions) -> None:
 
 
 def load_table(path: Path, key: str | None, options: DataOptions, progress: Progress) -> Dataset:
-    """The rows of the split of a table that the options name."""
-    frame = read_frame(path)
+    """The rows of the split of a table that the options name; of one larger than memory from the cache."""
+    check_installed(path)
     from .frame import from_frame
+    from .large import is_large, load_large
 
-    table: Dataset = from_frame(
-        frame,
-        options,
-        name=dataset_name(path.with_suffix("") if path.suffix.lower() == ".gz" else path),
-        file=str(path),
-    )
+    name = dataset_name(path.with_suffix("") if path.suffix.lower() == ".gz" else path)
+    if is_large(path, options):
+        table: Dataset = load_large(path, options, name)
+    else:
+        table = split_dataset(from_frame(read_frame(path), options, name=name, file=str(path)), options)
     if lies_beside_images(path):
         table = table.with_notes([f"it lies beside images: if it holds their labels, give their folder, {path.parent}"])
-    return split_dataset(table, options)
+    return table
 
 
-def read_frame(path: Path) -> "pd.DataFrame":
-    """A table as a frame; UserError where it is damaged, or what reads it is not installed."""
+def check_installed(path: Path) -> None:
+    """UserError where what reads tables is not installed."""
     try:
         import pandas  # noqa: F401
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise UserError(f'{path} is a table, read by {error.name}: pip install "ganvas[tables]"') from error
+
+
+def read_frame(path: Path) -> "pd.DataFrame":
+    """A table as a frame; UserError where it is damaged, or what reads it is not installed."""
+    check_installed(path)
     try:
         if path.name.lower().endswith(TEXT_SUFFIXES):
             return read_texts(path)

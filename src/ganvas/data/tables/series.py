@@ -1,5 +1,6 @@
 """A column of a frame as its different values and which of them each row has; of any type that a frame may have."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,21 +20,23 @@ OBJECTS = {
 
 
 def encode_series(
-    name: str, series: pd.Series, *, is_file: bool = False, has_commas: bool = False
-) -> tuple[Values, np.ndarray, np.ndarray]:
+    name: str, series: pd.Series, *, is_file: bool = False, has_commas: bool = False, weights: np.ndarray | None = None,
+    missing: Sequence[str] | None = None,
+) -> tuple[Values, np.ndarray, np.ndarray]:  # fmt: skip
     """The values of a column; their indices for each row, -1 without one; a number for each row by its content.
 
-    Raises UserError for values that are no numbers, texts, dates or times.
+    `weights` are how many rows each value stands for, one if they are not given; `missing` the texts that stand for
+    missing values, where they are known.  Raises UserError for values that are no numbers, texts, dates or times.
     """
     kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else str(series.dtype)
     details: dict[str, Any] = {}
     if is_text(series.dtype):
-        return encode_texts(name, series, is_file, has_commas, details)
+        return encode_texts(name, series, is_file, has_commas, details, weights, missing)
     if kind == "O":
         found = pd.api.types.infer_dtype(series, skipna=True)
         if found == "string":
             details = {"none": True} if any(value is None for value in series) else {}
-            return encode_texts(name, series, is_file, has_commas, details)
+            return encode_texts(name, series, is_file, has_commas, details, weights, missing)
         if found not in OBJECTS and found != "empty":
             raise UserError(f"the column {name} has {describe_objects(series)}: make numbers or texts of them")
         details = {"objects": OBJECTS[found]} if found in OBJECTS else {}
@@ -47,10 +50,16 @@ def encode_series(
     codes, uniques = pd.factorize(numbers, use_na_sentinel=True)
     if is_missing.any() and len(uniques) and np.isnan(uniques).any():
         uniques = uniques[~np.isnan(uniques)]
-    counts = np.bincount(codes[codes >= 0], minlength=len(uniques))
-    hashes = hash_values(uniques.astype(np.float64))
-    values = Values(name, uniques, counts, len(series), str(series.dtype), is_file, details | more, has_commas)
+    counts = count_rows(codes, weights, len(uniques))
+    hashes, n = hash_values(uniques.astype(np.float64)), len(series) if weights is None else int(weights.sum())
+    values = Values(name, uniques, counts, n, str(series.dtype), is_file, details | more, has_commas)
     return values, codes, row_hashes(hashes, codes)
+
+
+def count_rows(codes: np.ndarray, weights: np.ndarray | None, n: int) -> np.ndarray:
+    """How many rows have each of n values."""
+    present = codes >= 0
+    return np.bincount(codes[present], None if weights is None else weights[present], n).astype(np.int64)
 
 
 def is_text(dtype: Any) -> bool:
@@ -106,8 +115,9 @@ def describe_objects(series: pd.Series) -> str:
 
 
 def encode_texts(
-    name: str, series: pd.Series, is_file: bool, has_commas: bool, details: dict[str, Any]
-) -> tuple[Values, np.ndarray, np.ndarray]:
+    name: str, series: pd.Series, is_file: bool, has_commas: bool, details: dict[str, Any],
+    weights: np.ndarray | None = None, missing: Sequence[str] | None = None,
+) -> tuple[Values, np.ndarray, np.ndarray]:  # fmt: skip
     """The same of texts; in those of files some stand for missing values, and spaces around them are no part."""
     array = pa.array(series, from_pandas=True)
     encoded = pc.dictionary_encode(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array)
@@ -117,20 +127,23 @@ def encode_texts(
     if is_file:
         details = dict(details)
         texts, codes = keep(pc.utf8_trim_whitespace(texts), codes)
-        token = pc.is_in(texts, pa.array(MISSING, texts.type)).to_numpy(zero_copy_only=False)
+        known = MISSING if missing is None else missing
+        token = pc.is_in(texts, pa.array(known, texts.type)).to_numpy(zero_copy_only=False)
         also = pc.is_in(texts, pa.array(NUMBER_MISSING, texts.type)).to_numpy(zero_copy_only=False) & ~token
         rest = texts.filter(pa.array(~(token | also)))
-        if also.any() and len(rest) and matches(rest, r"\d").all() and not matches(rest, "[A-Za-z]{2}").any():
+        is_asked = missing is None and also.any() and len(rest)
+        if is_asked and matches(rest, r"\d").all() and not matches(rest, "[A-Za-z]{2}").any():
             token |= also
         if token.any():
-            counts = np.bincount(codes[codes >= 0], minlength=len(texts)) * token
+            counts = count_rows(codes, weights, len(texts)) * token
             tokens = sorted(np.flatnonzero(token).tolist(), key=lambda i: -counts[i])
             details["missing"] = [texts[i].as_py() for i in tokens]
             index = np.where(token, -1, np.cumsum(~token) - 1)
             codes = np.where(codes < 0, -1, index[codes])
             texts = texts.filter(pa.array(~token))
-    counts = np.bincount(codes[codes >= 0], minlength=len(texts))
-    return Values(name, texts, counts, len(series), str(series.dtype), is_file, details, has_commas), codes, hashes
+    counts = count_rows(codes, weights, len(texts))
+    n = len(series) if weights is None else int(weights.sum())
+    return Values(name, texts, counts, n, str(series.dtype), is_file, details, has_commas), codes, hashes
 
 
 def keep(texts: Any, codes: np.ndarray) -> tuple[Any, np.ndarray]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from ..dataset import Dataset
 from .columns import Column
 from .constraints import parse_constraints
 from .encoding import Resolution, TableEncoding
+
+MAX_ENCODED_BYTES = 2**27
+"""of rows as a model sees them that are in memory at once, where samples are measured"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +40,8 @@ class Table(Dataset):
     by_conditions: bool = False
     """whether an epoch draws rows by conditions, as CTGAN learns, and a batch's labels are these"""
     hashes: Tensor | None = None
+    is_mapped: bool = False
+    """whether `x` is read from a file in the cache, as it is needed"""
 
     def __post_init__(self) -> None:
         assert self.x.dtype == torch.float64
@@ -55,10 +61,16 @@ class Table(Dataset):
         return "vector"
 
     def encoded_by(self, scaling: Any) -> Dataset:
-        """The rows as a model sees them, as vectors; by their own encoding where the scaling is of no table."""
+        """The rows as a model sees them, as vectors; by their own encoding where the scaling is of no table.
+
+        Of rows that would take more than `MAX_ENCODED_BYTES` a sample, always the same one.
+        """
         encoding = getattr(scaling, "encoding", None) or self.encoding
         assert encoding is not None
-        return Dataset(x=encoding.encode(self.x), name=self.name, notes=self.notes, files=self.files)
+        most = max(1, MAX_ENCODED_BYTES // (4 * prod(encoding.shape)))
+        part, n = (self, None) if len(self) <= most else (self.sample(most, "encoded"), len(self))
+        x = encoding.encode(part.x)
+        return Dataset(x=x, name=self.name, notes=self.notes, files=part.files, sampled_from=n)
 
     def draw_order(self, generator: torch.Generator) -> Int64[Tensor, " n"] | None:
         """With `by_conditions` n rows by training-by-sampling: a column, each as likely; an entry of it, as likely as
@@ -124,7 +136,7 @@ class Table(Dataset):
         Categories that the model does not know are missing values to it, which a note says.
         """
         own, known = {c.name: c for c in self.learnt_columns}, [c for c in columns if c.is_learnt]
-        parts, notes = [], []
+        parts, notes, is_same = [], [], [c.name for c in known] == [*own]
         for column in known:
             if column.name not in own:
                 has = ", ".join(own) or "none"
@@ -144,12 +156,11 @@ class Table(Dataset):
                 if unknown:
                     what = f'the model does not know these of column "{column.name}", missing to it'
                     notes.append(f"{what}: {', '.join(unknown[:5])}")
-                known_codes = codes[x.nan_to_num(0).long()] if len(codes) else x
-                x = torch.where(x.isnan(), x, known_codes)
+                if not torch.equal(codes, torch.arange(len(names), dtype=torch.float64)):
+                    is_same, x = False, torch.where(x.isnan(), x, codes[x.nan_to_num(0).long()])
             parts.append(x)
-        table = replace(
-            self, x=torch.stack(parts, 1), columns=tuple(columns), encoding=encoding, has_own_encoding=False
-        )
+        x = self.x if is_same else torch.stack(parts, 1)
+        table = replace(self, x=x, columns=tuple(columns), encoding=encoding, has_own_encoding=False)
         return table.with_notes(notes) if notes else table  # type: ignore[return-value]
 
     def example_hashes(self) -> Iterable[int] | np.ndarray:

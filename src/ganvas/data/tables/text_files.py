@@ -85,14 +85,8 @@ def read_texts(path: Path) -> "pd.DataFrame":
             how = "save numbers of one kind as .npy, or choose columns"
             raise UserError(f"{path} has {len(head_row):,} columns, and tables have {MAX_COLUMNS:,} at most: {how}")
     file, table, notes = parse_file(file)
-    first = [column[0].as_py() for column in table.columns]
-    if has_names := not all(map(NUMBER.fullmatch, first)):
-        names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(first)]
-        table = table.slice(1)
-    else:
-        names = [f"column_{i}" for i in range(1, len(first) + 1)]
-        shown = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-        notes.append(f"the first line has numbers only, so it is a row: the columns are called {shown}")
+    names, has_names, more = name_columns([column[0].as_py() for column in table.columns])
+    table, notes = table.slice(int(has_names)), notes + more
     if not table.num_rows:
         raise UserError(f"{path} has names of columns, but no rows: give one or more")
     check_quotes(file, table)
@@ -104,25 +98,34 @@ def read_texts(path: Path) -> "pd.DataFrame":
     return frame
 
 
-def examine(path: Path) -> tuple[TextFile, str]:
-    """How a file is written, and the beginning of its text; UserError where it has none."""
+def name_columns(first: list[str]) -> tuple[list[str], bool, list[str]]:
+    """The names of columns by the first line, whether it has them, and notes."""
+    if not all(map(NUMBER.fullmatch, first)):
+        return [name.strip() or f"Unnamed: {i}" for i, name in enumerate(first)], True, []
+    names = [f"column_{i}" for i in range(1, len(first) + 1)]
+    shown = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    return names, False, [f"the first line has numbers only, so it is a row: the columns are called {shown}"]
+
+
+def examine(path: Path, *, is_whole: bool = True) -> tuple[TextFile, str]:
+    """How a file is written, and the beginning of its text; UserError where it has none.
+
+    `is_whole` says that all of it is to be in memory: then UserError where there is no room for it.
+    """
     with path.open("rb") as binary:
         raw = binary.read(HEAD_BYTES)
-    is_zipped, size = raw.startswith(GZIP), path.stat().st_size
-    if is_zipped:
+    if is_zipped := raw.startswith(GZIP):
         try:
             with gzip.open(path) as file:
                 raw = file.read(HEAD_BYTES)
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} is damaged: {first_line(error)}") from error
-        with path.open("rb") as packed:
-            packed.seek(-4, 2)
-            size = max(size, int.from_bytes(packed.read(4), "little"))
     if not raw.strip():
         raise UserError(f"{path} is empty: give a table, with names of columns in its first line")
     if found := next((what for start, what in OTHER_FILES.items() if raw.startswith(start)), ""):
         raise UserError(f"{path} is no table of texts: {found}")
-    check_memory(MEMORY_RATIO * size, f"reading {path}", "give fewer rows or columns of it")
+    if is_whole:
+        check_memory(memory_need(path), f"reading {path}", "give fewer rows or columns of it")
     encoding = next((name for mark, name in UNICODE_MARKS.items() if raw.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in raw:
         raise UserError(f"{path} is no table of texts, but binary: save it as .csv in UTF-8")
@@ -132,6 +135,16 @@ def examine(path: Path) -> tuple[TextFile, str]:
     text = text.lstrip("\r\n")
     is_tabbed = path.name.lower().endswith((".tsv", ".tsv.gz")) and "\t" in text
     return TextFile(path, encoding, "\t" if is_tabbed else find_delimiter(text), is_zipped), text
+
+
+def memory_need(path: Path) -> int:
+    """Bytes of memory that reading a whole file takes, about."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(2) == GZIP:
+            file.seek(-4, 2)
+            size = max(size, int.from_bytes(file.read(4), "little"))
+    return MEMORY_RATIO * size
 
 
 def decode(raw: bytes, encoding: str) -> str | None:
@@ -182,16 +195,9 @@ def parse_as(file: TextFile) -> "pa.Table":
     from pyarrow import csv as arrow_csv
 
     block = BLOCK_BYTES
-    types = {f"f{i}": pa.string() for i in range(MAX_COLUMNS)}
-    encoding = "utf-8" if file.encoding == "utf-8-sig" else file.encoding
     while True:
         try:
-            return arrow_csv.read_csv(
-                pa.input_stream(file.path, compression="gzip" if file.is_zipped else None),
-                arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=block, encoding=encoding),
-                arrow_csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True),
-                arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
-            )
+            return arrow_csv.read_csv(*arrow_arguments(file, block))
         except pa.ArrowInvalid as error:
             if "invalid UTF8" in str(error):
                 raise UnicodeDecodeError("utf-8", b"", 0, 0, "invalid") from error
@@ -199,6 +205,36 @@ def parse_as(file: TextFile) -> "pa.Table":
                 block *= 32
                 continue
             raise UserError(explain(file, error)) from error
+
+
+def arrow_arguments(file: TextFile, block: int) -> tuple[Any, ...]:
+    """What Arrow is told of a file, of which it parses so many bytes at once: all columns are texts."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    types = {f"f{i}": pa.string() for i in range(MAX_COLUMNS)}
+    encoding = "utf-8" if file.encoding == "utf-8-sig" else file.encoding
+    return (
+        pa.input_stream(file.path, compression="gzip" if file.is_zipped else None),
+        arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=block, encoding=encoding),
+        arrow_csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True),
+        arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
+    )
+
+
+def text_parts(file: TextFile, block: int = BLOCK_BYTES) -> "Iterator[pa.Table]":
+    """The rows, a part of them at a time, the first among them; raises as `parse_as` does."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    try:
+        with arrow_csv.open_csv(*arrow_arguments(file, block)) as reader:
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
+    except pa.ArrowInvalid as error:
+        if "invalid UTF8" in str(error):
+            raise UnicodeDecodeError("utf-8", b"", 0, 0, "invalid") from error
+        raise UserError(explain(file, error)) from error
 
 
 def explain(file: TextFile, error: Exception) -> str:
