@@ -85,7 +85,8 @@ def measure(name: str, model: str, seed: int, folder: Path, out: Path, steps: in
     """The numbers of a model's rows, on one split."""
     import time
 
-    train, held_out = split(JOBS[name], folder, seed)
+    job = Job(*JOBS[name])
+    train, held_out = split(job, folder, seed)
     options: dict[str, Any] = {"steps": steps} if steps else {}
     start = time.perf_counter()
     run = ganvas.train(
@@ -99,7 +100,7 @@ def measure(name: str, model: str, seed: int, folder: Path, out: Path, steps: in
     )
     training = time.perf_counter() - start
     rows = sample_examples(run, len(train), seed=seed).x.numpy()
-    result = evaluate_table(train.x.numpy(), held_out, rows, train.columns, target=JOBS[name].target, seed=seed)
+    result = evaluate_table(train.x.numpy(), held_out, rows, train.columns, target=job.target, seed=seed)
     useful, privacy = result.usefulness, result.privacy
     assert useful is not None
     numbers = {source: scores[useful.number] for source, scores in useful.scores["boosting"].items() if scores}
@@ -134,7 +135,7 @@ def main() -> None:
             ))  # fmt: skip
     print_table("", heads, rows)
     for name in names:
-        print(f"{name}: published {JOBS[name].published}")
+        print(f"{name}: published {Job(*JOBS[name]).published}")
 
 
 def show(values: list[float]) -> str:

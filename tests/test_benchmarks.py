@@ -236,6 +236,16 @@ SMALL: dict[str, list[Small]] = {
             missing_compiler=lambda device: "no compiler here",
         )
     ],
+    "simulated_tables": [small("--seeds 1 --steps 2", "L_syn / L_test", "identity", "-1.7", N=500)],
+    "table_step_time": [
+        small("DATA/table.csv --rounds 1 --steps 1 --threads 1", "numbers of a row", "times as fast as plain", BATCH=50)
+    ],
+    "tables": [
+        small(
+            *("DATA --seeds 1 --steps 2 --only small", "usefulness", "small, vae", "published"),
+            JOBS={"small": ("table.csv", "", "kind", "nothing")},
+        )
+    ],
     "train_classifiers": [
         small(f"{name} DATA/mnist.npz", "of the test images right", f"lenet-{name}-v1.safetensors", NETS=CLASSIFIERS)
         for name in CLASSIFIERS
@@ -278,6 +288,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     glyphs = {name: random.integers(0, 256, (600, 32, 32), np.uint8) for name in "AB"}
     np.savez(folder / "font_upright_italic_32.npz", **glyphs, family=np.arange(600) % 24)  # type: ignore[arg-type]
     np.savez(folder / "openclipart_64.npz", x_train=random.integers(0, 256, (40, 64, 64, 4), np.uint8))  # type: ignore[arg-type]
+    words = [f"{x:.3f},{'ab'[i % 2]},{'xyz'[i % 3]}" for i, x in enumerate(random.normal(size=200))]
+    (folder / "table.csv").write_text("number,letter,kind\n" + "\n".join(words))
     (folder / "adbench").mkdir()
     table, is_outlier = random.normal(size=(30, 3)), np.arange(30) % 5 == 0
     for name in ("4_breastw", "6_cardio"):
