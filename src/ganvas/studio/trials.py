@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from time import monotonic, sleep, time_ns
 from typing import Any
 
+from ..data.tables.read import is_table
 from ..errors import UserError
 from ..io.run_folder import RunFolder
 from ..training.run_records import read_log
@@ -75,7 +76,8 @@ def report_on(sources: list[str], options: list[str], folder: Path, is_ending: I
     """The data report of sources, and the name of its contact sheet in the folder, which keeps the newest ones."""
     folder.mkdir(parents=True, exist_ok=True)
     sheet = folder / f"{time_ns()}-{os.urandom(8).hex()}.png"
-    words = ["data", *sources, *options, "--json", "--out", str(sheet)]
+    out = [] if any(is_table(Path(source)) for source in sources) else ["--out", str(sheet)]  # a table has none
+    words = ["data", *sources, *options, "--json", *out]
     report: dict[str, Any] = json.loads(run_command(words, REPORT_SECONDS, is_ending)[0])
     for old in sorted(folder.glob("*.png"))[:-MAX_SHEETS]:
         old.unlink(missing_ok=True)

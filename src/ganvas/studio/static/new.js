@@ -103,7 +103,7 @@ async function report() {
   }
 }
 
-const OF_NUMBERS = ["kind", "shape", "range", "mean", "columns"]; // which tables have by column
+const OF_NUMBERS = ["kind", "shape", "range", "mean", "columns", "associations"]; // which tables have by column
 function describe(part, hidden) {
   const rows = Object.entries(part).filter(([name, value]) => !["notes", "advice", "sheet", "contact sheet", "page", "table", ...hidden].includes(name) && hasText(value));
   return element("div", {},
