@@ -27,8 +27,6 @@ from ganvas.studio.settings import Settings
 from ganvas.studio.sources import allowed_source
 from ganvas.training.report import write_report
 from ganvas.web import guard
-from tests.support.browser import NARROW, OpenPage, accessibility_faults, overflows
-from tests.support.studio import serving_studio
 
 HEADERS = {guard.HEADER: "1"}
 
@@ -148,26 +146,3 @@ def test_what_was_sent_is_found_beside_other_data(tmp_path: Path, monkeypatch: p
     sent = client.post("/uploads?name=../a%3Cb%3E.tsv", content=b"a\tb\n1\t2\n").json()["source"]
     assert allowed_source(settings, sent) == str(tmp_path / sent)
     assert Path(sent).name == "a_b_.tsv"
-
-
-def test_a_table_is_sent_learnt_and_explored(tmp_path: Path, open_page: OpenPage) -> None:
-    source = write_table(tmp_path / "t.csv")
-    with serving_studio(tmp_path / "runs") as address:
-        page = open_page(f"{address}/new", NARROW)
-        page.set_default_timeout(60_000)
-        page.set_input_files("#files-A", source)
-        page.locator("#report .marginals").wait_for()
-        page.locator("input[value=vae]").check()
-        page.get_by_label("--constraint").fill("amount >= 0")
-        page.get_by_label("--steps", exact=True).fill("20")
-        page.get_by_label("--latent", exact=True).fill("2")
-        assert overflows(page) is False
-        page.get_by_role("button", name="Start training").click()
-        page.locator("#state", has_text="ended").wait_for()
-        page.goto(page.url.replace("/runs/", "/explore/"))
-        page.locator("#rows table").wait_for()
-        page.get_by_role("button", name="Draw marginals").click()
-        page.locator("#columns .associations").wait_for()
-        assert page.locator("#columns .marginals figure").count() == 3
-        assert accessibility_faults(page) == []
-        assert overflows(page) is False
