@@ -116,3 +116,13 @@ def test_only_models_of_tables_are_given_values(tmp_path: Path) -> None:
     run = ganvas.train(ganvas.VAE(width=8, latent=2), torch.randn(50, 3), folder=tmp_path / "run", steps=1, quiet=True)
     with pytest.raises(UserError, match="where is for models of tables"):
         run.sample(3, where={"a": 1})
+
+
+def test_files_have_what_a_data_frame_has(run: Trained, tmp_path: Path) -> None:
+    frame = run.sample(30, seed=3)
+    for suffix, read in ((".csv", pd.read_csv), (".parquet", pd.read_parquet), (".feather", pd.read_feather)):
+        path = tmp_path / f"new{suffix}"
+        sample_examples(run, 30, seed=3).save(path)
+        pd.testing.assert_frame_equal(read(path).astype(frame.dtypes), frame)
+    sample_examples(run, 30, seed=3).save(tmp_path / "new.tsv")
+    assert (tmp_path / "new.tsv").read_text().splitlines()[0].split("\t") == list(frame.columns)

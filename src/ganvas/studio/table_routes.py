@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from ..data.tables.columns import Column
 from ..data.tables.scaling import TableScaling
 from ..data.tables.summary import ROWS, associations
+from ..data.tables.write import encode_csv
 from ..errors import UserError
 from ..evaluation.anomalies import score_examples
 from ..inference.sampling import sample_examples
@@ -73,9 +74,11 @@ def rows_file(request: Request, name: str, seed: Seed = 0, n: Many = 1000) -> Re
     """New rows as a file."""
     explorer = explorer_of(request, name)
     with explorer.lock:
-        frame = draw(explorer, n, seed, given_to(request)).frame()
+        examples = draw(explorer, n, seed, given_to(request))
+    assert isinstance(examples.scaling, TableScaling)
+    content = encode_csv(examples.frame(), examples.scaling.columns)
     headers = {"cache-control": "no-store", "content-disposition": 'attachment; filename="samples.csv"'}
-    return Response(frame.to_csv(index=False, lineterminator="\n"), media_type="text/csv", headers=headers)
+    return Response(content, media_type="text/csv", headers=headers)
 
 
 @router.get("/explore/{name}/row")

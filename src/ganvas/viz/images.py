@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 from ..data import Scaling
 from ..data.images import lift_pixel_limit
 from ..data.tables.scaling import TableScaling
-from ..data.tables.write import TABLE_WRITERS, write_frame
+from ..data.tables.write import TABLE_WRITERS
 from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..io.parallel import in_parallel
@@ -149,7 +149,7 @@ class Examples:
             labels = {} if y is None else {"y": y.cpu().numpy(), "classes": np.array(self.classes)}
             np.savez_compressed(content, x=self.numpy(), **labels)  # type: ignore[arg-type]
         elif suffix in TABLE_WRITERS and isinstance(self.scaling, TableScaling):
-            write_frame(self.frame(), content, suffix)
+            content.write(TABLE_WRITERS[suffix](self.frame(), self.scaling.columns))
         elif self.is_walk and suffix in VIDEO_SUFFIXES:
             webp, gif = (str(path.with_suffix(other)) for other in (".webp", ".gif"))
             advice = f"write {webp} or {gif}; {shlex.join(['ffmpeg', '-i', gif, str(path)])} then makes a video"

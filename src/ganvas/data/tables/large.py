@@ -8,7 +8,7 @@ the rows of a split, and `labels` their hashes.
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -19,12 +19,13 @@ import pyarrow as pa
 import torch
 from pyarrow.parquet import ParquetFile
 
-from ...errors import UserError, first_line
+from ...errors import UserError
 from .. import decoded
 from ..dataset import Dataset, split_indices
 from ..listing import join_names
 from ..memory import MAX_MEMORY_SHARE, available_memory, format_bytes
 from ..options import DataOptions
+from ..parquet import open_file, wrap_read_errors
 from ..shard_files import PARQUET
 from . import text_files
 from .columns import Column, column_from_json
@@ -86,10 +87,10 @@ def entry_path(path: Path, options: DataOptions) -> Path:
     return decoded.folder() / f"{blake2b(json.dumps(values).encode(), digest_size=16).hexdigest()}{decoded.SUFFIX}"
 
 
-def find_table(place: Path) -> Table | None:
-    """The table of an entry, if there is one that is whole."""
+def find_table(place: Path, fingerprint: str | None = None) -> Table | None:
+    """The table of an entry, if there is one that is whole; all of it is read, unless its fingerprint is known."""
     try:
-        dataset, facts = decoded.open_entry(place)
+        dataset, facts = decoded.open_entry(place, fingerprint)
         columns = tuple(map(column_from_json, facts["columns"]))
         assert dataset.labels is not None
         table = Table(
@@ -123,12 +124,12 @@ def keep_table(path: Path, options: DataOptions, name: str, place: Path) -> Tabl
         x, kept = file.map(), torch.from_numpy(hashes.view(np.int64))[index]
         dataset = Dataset(x=x, labels=kept, name=name, notes=(*notes, *split_notes))
         facts = {"source": str(path.resolve()), "columns": [column.as_json() for column in columns]}
-        file.finish(dataset, facts, place)
+        fingerprint = file.finish(dataset, facts, place)
         del dataset, x  # and with them what maps the file
         file.rename(place)
     finally:
         file.discard()
-    if (table := find_table(place)) is None:
+    if (table := find_table(place, fingerprint)) is None:
         raise decoded.NotKeptError(f"{place} cannot be read back")
     return replace(table, notes=(*table.notes, *room))
 
@@ -245,24 +246,16 @@ def open_parts(path: Path) -> Parts:
     """What reads a file a part at a time; UserError where it is damaged."""
     if path.name.lower().endswith(TEXT_SUFFIXES):
         return open_texts(path)
-    with damage(path), ParquetFile(path) as file:
+    with wrap_read_errors(path), open_file(path) as file:
         empty = file.schema_arrow.empty_table()
 
     def read() -> Iterator[pa.Table]:
-        with damage(path), ParquetFile(path) as file:
+        with wrap_read_errors(path), open_file(path) as file:
             for batch in file.iter_batches(PART_ROWS):
+                batch.validate(full=True)  # or else a damaged text would be what lies beside it in memory
                 yield pa.Table.from_batches([batch], file.schema_arrow)
 
     return Parts(str(path), empty, read, pa.Table.to_pandas, lambda row: f"row {row + 1:,}")
-
-
-@contextmanager
-def damage(path: Path) -> Iterator[None]:
-    """UserError in place of Arrow's errors."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is damaged or no Parquet file: {first_line(error)}") from error
 
 
 def open_texts(path: Path) -> Parts:

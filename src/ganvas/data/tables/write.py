@@ -1,23 +1,35 @@
 """A data frame as a file."""
 
-from collections.abc import Callable
-from typing import IO, Any
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .columns import Column
 
 
-def write_csv(frame: Any, file: IO[bytes], delimiter: str = ",") -> None:
-    """UTF-8 without a mark at its beginning; what is missing is an empty cell."""
-    file.write(frame.to_csv(index=False, sep=delimiter, lineterminator="\n").encode())
+def encode_csv(frame: Any, columns: Sequence[Column], delimiter: str = ",") -> bytes:
+    """UTF-8 without a mark at its beginning; numbers, dates and what is missing as the source writes them."""
+    from .frame import as_written
+
+    texts: str = as_written(columns, frame).to_csv(index=False, sep=delimiter, lineterminator="\n")
+    return texts.encode()
 
 
-TABLE_WRITERS: dict[str, Callable[[Any, IO[bytes]], None]] = {
-    ".csv": write_csv,
-    ".tsv": lambda frame, file: write_csv(frame, file, "\t"),
-    ".parquet": lambda frame, file: frame.to_parquet(file, index=False),
-    ".feather": lambda frame, file: frame.to_feather(file),
+def encode_with(method: str, **options: Any) -> Callable[[Any, Sequence[Column]], bytes]:
+    """What a data frame's own method writes."""
+
+    def encode(frame: Any, columns: Sequence[Column]) -> bytes:
+        content = io.BytesIO()
+        getattr(frame, method)(content, **options)
+        return content.getvalue()
+
+    return encode
+
+
+TABLE_WRITERS: dict[str, Callable[[Any, Sequence[Column]], bytes]] = {
+    ".csv": encode_csv,
+    ".tsv": lambda frame, columns: encode_csv(frame, columns, "\t"),
+    ".parquet": encode_with("to_parquet", index=False),
+    ".feather": encode_with("to_feather"),
 }
-"""what writes a data frame into a file, by its suffix"""
-
-
-def write_frame(frame: Any, file: IO[bytes], suffix: str) -> None:
-    """Write a data frame as the kind of file that has this suffix, one of `TABLE_WRITERS`."""
-    TABLE_WRITERS[suffix](frame, file)
+"""the content of the file that has a data frame with these columns, by its suffix"""
