@@ -22,7 +22,7 @@ CEILINGS = {
     "data": 10900,
     "diagnostics": 232,
     "distributions": 1040,
-    "evaluation": 3000,
+    "evaluation": 3050,
     "explore": 390,
     "inference": 2300,
     "io": 765,

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from .. import evaluation
 from ..data.options import split_names
 from ..evaluation.samples import MetricValues
+from ..evaluation.tables import report_lines
 from ..io.text import format_number
 from ..metrics.features import FEATURE_NAMES, RECOMMENDED_FOR, download_weights, find_weights
 from ..training.progress import ProgressBar
@@ -23,6 +24,7 @@ PAIRS_HELP = "two sources, paired example by example, that tell right translatio
 METRICS_HELP = "measure only these: " + ", ".join(evaluation.METRIC_NAMES)
 DOWNLOAD_HELP = "fetch the published weights of these features"
 IMPORTANCE_HELP = "samples per example for the importance weighted bound; 500 by default"
+TARGET_HELP = "column of a table that models predict; by default the last one with few categories"
 N_HELP = "how many samples, and how many examples; 10,000 and all by default"
 MAX_NUMBERS = 12
 """numbers of a list that are shown, at most; --json has all"""
@@ -54,6 +56,7 @@ def evaluate(
     features: Features = "auto",
     allow_few: AllowFew = False,
     fitted_prior: Annotated[str | None, Parameter(help=PRIOR_HELP)] = None,
+    target: Annotated[str | None, Parameter(help=TARGET_HELP)] = None,
     seed: SampleSeed = 0,
     options: HeldOutFlags = HeldOutOptions(),
     quiet: Quiet = False,
@@ -67,7 +70,8 @@ def evaluate(
     sources = data if data is None or data_b is None else (data, data_b)
     values = evaluation.evaluate(
         trained, sources, data_options, metrics=split_names(metrics), importance_samples=importance_samples, n=n,
-        features=features, allow_few=allow_few, fitted_prior=fitted_prior, pairs=pairs, seed=seed, progress=bar.say,
+        features=features, allow_few=allow_few, fitted_prior=fitted_prior, pairs=pairs, target=target, seed=seed,
+        progress=bar.say,
     )  # fmt: skip
     if values["split"] == "train":
         bar.print_notes([NO_TEST_SPLIT_NOTE])
@@ -126,7 +130,8 @@ def model_lines(values: MetricValues) -> list[str]:
         if "reconstruction_rmse" in values:
             errors = ", ".join(format_number(value, 4) for value in values["reconstruction_rmse"])
             lines.append(line("", f"root mean square error in units of the data {errors}"))
-    return lines + (sample_lines(values) if "samples" in values else [])
+    lines += sample_lines(values) if "samples" in values else []
+    return lines + (["", *report_lines(values["table"].evaluation)] if "table" in values else [])
 
 
 def information_lines(values: MetricValues) -> list[str]:

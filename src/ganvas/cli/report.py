@@ -7,6 +7,8 @@ from cyclopts import Parameter
 
 from .. import evaluation
 from ..errors import UserError
+from ..evaluation.samples import MetricValues
+from ..evaluation.tables.page import page_values
 from ..io.atomic import refuse_existing, unused_path
 from ..io.run_folder import REPORT_FILE, RunFolder
 from ..training import run_records
@@ -43,12 +45,18 @@ def report(
     if out is not None:  # a run's own page is written anew, as at its end
         refuse_existing(path, force)
     bar = ProgressBar(quiet)
-    evaluations = {folder: measure(folder, bar) for folder in folders} if evaluate else {}
-    summaries = write_report(folders, path, evaluations)
+    measured = {folder: measure(folder, bar) for folder in folders} if evaluate else {}
+    lines = {folder: lines_of(values) for folder, values in measured.items()}
+    tables = {folder: page_values(v["table"].evaluation) for folder, v in measured.items() if "table" in v}
+    summaries = write_report(folders, path, lines, tables)
     print_result([str(path)], {"out": str(path), "runs": summaries}, json)
 
 
-def measure(folder: Path, bar: ProgressBar) -> list[str]:
+def measure(folder: Path, bar: ProgressBar) -> MetricValues:
+    """The numbers of a run."""
+    return evaluation.evaluate(load_run(str(folder)), progress=bar.say)
+
+
+def lines_of(values: MetricValues) -> list[str]:
     """The lines of `ganvas evaluate` of a run."""
-    values = evaluation.evaluate(load_run(str(folder)), progress=bar.say)
     return translator_lines(values) if "cycle_statistics" in values else model_lines(values)

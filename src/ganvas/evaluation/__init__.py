@@ -18,11 +18,15 @@ from ..training.run_records import load_run
 from . import codes
 from .held_out import load_evaluation_data
 from .samples import MetricValues, Settings, draw_comparisons, measure, prepare_comparison
+from .tables.report import TableNumbers
+from .tables.run import evaluate_run, learns_table
 from .translation import TRANSLATION_METRICS, evaluate_translator
 
 MAX_DRAWS = 1_000_000
 """samples an example of a bound, at most"""
-METRIC_NAMES = (*codes.CODE_METRICS, *METRICS)
+TABLE_METRIC = "table"
+"""the name under which rows of a table are measured"""
+METRIC_NAMES = (*codes.CODE_METRICS, *METRICS, TABLE_METRIC)
 IMPORTANCE_SAMPLES, DRAWS = 500, 10
 """samples of the importance weighted bound, and of the ELBO, of each example, unless options say otherwise"""
 
@@ -42,6 +46,7 @@ def evaluate(
     allow_few: bool = False,
     fitted_prior: str | None = None,
     pairs: Sources | None = None,
+    target: str | None = None,
     seed: int = 0,
     progress: Progress = say_nothing,
 ) -> MetricValues:
@@ -57,6 +62,9 @@ def evaluate(
     A translator is measured on `data` = (A, B), and with `pairs` = (A, B) of examples that belong together against the
     truth; `metrics` are of its translations, and the options of codes are refused.
 
+    Of a model of tables `n` rows, by default as many as it learnt from, are measured as `evaluate_table` says, under
+    "table", with the usefulness for predicting the column `target`.
+
     What cannot be computed is None.  Raises UserError for data that do not fit, and for what cannot be measured.
     """
     trained, counts = load_run(trained), {"importance_samples": importance_samples, "draws": draws, "n": n}
@@ -67,15 +75,22 @@ def evaluate(
     if trained.model.n_domains == 2:
         unused = {"importance_samples": importance_samples, "draws": draws, "fitted_prior": fitted_prior}
         return evaluate_translator(trained, data, options, pairs, settings, unused)
+    if target is not None and TABLE_METRIC not in names:
+        raise UserError(f"target={target}: columns are predicted where rows of a table are measured: leave it out")
     if pairs is not None or isinstance(data, tuple):
         raise UserError(f"this {model_name(trained.model)} learns from one dataset: give one source, and no pairs")
     k, n_draws = importance_samples or IMPORTANCE_SAMPLES, draws or DRAWS
-    return evaluate_model(trained, data, options, fitted_prior, names, k, n_draws, settings)
+    values = evaluate_model(trained, data, options, fitted_prior, names, k, n_draws, settings)
+    if TABLE_METRIC in names:
+        asked = {"target": target, "n": n, "fitted_prior": fitted_prior, "seed": seed, "progress": progress}
+        values["table"] = TableNumbers(evaluate_run(trained, data, options, **asked))
+    return values
 
 
 def choose_metrics(trained: Trained, names: Sequence[str]) -> Sequence[str]:
     """The metrics asked for, or all that the model has; UserError for what there is not."""
     model, other_kind, available = trained.model, "vectors" if len(trained.shape) == 3 else "images", list[str]()
+    chosen = list[str]()
     if model.n_domains == 2:
         available += TRANSLATION_METRICS
     if isinstance(model, LikelihoodModel):
@@ -84,13 +99,16 @@ def choose_metrics(trained: Trained, names: Sequence[str]) -> Sequence[str]:
         available += codes.CODE_METRICS[-1:]
     if isinstance(model, GenerativeModel):
         available += [metric.name for metric in METRICS.values() if metric.needs != other_kind]
+        if learns_table(trained):  # the others measure rows as the model sees them, where they are asked for
+            chosen = [name for name in available if name in codes.CODE_METRICS] + [TABLE_METRIC]
+            available.append(TABLE_METRIC)
     for name in names:
         if name not in METRIC_NAMES:
             hint = did_you_mean(name, METRIC_NAMES)
             raise UserError(f"there is no metric {name!r}.{hint} There are: {', '.join(METRIC_NAMES)}")
         if name not in available:
             raise UserError(f"{name} cannot be measured of this {model_name(model)}: it has {', '.join(available)}")
-    return names or available
+    return names or chosen or available
 
 
 def evaluate_model(

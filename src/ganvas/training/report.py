@@ -49,17 +49,21 @@ def write_end_report(folder: Path, config: TrainConfig, bar: ProgressBar) -> Non
 
 
 def write_report(
-    folders: Sequence[Path], path: Path, evaluations: Mapping[Path, Sequence[str]] | None = None
+    folders: Sequence[Path],
+    path: Path,
+    evaluations: Mapping[Path, Sequence[str]] | None = None,
+    tables: Mapping[Path, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Write the page on these runs, and return what it says of each, for programs.
 
-    `evaluations` are lines of numbers by the folder of a run.  UserError where a folder has no file of a run.
+    `evaluations` are lines of numbers by the folder of a run, `tables` what `table_parts.html` shows of one whose model
+    draws rows of a table.  UserError where a folder has no file of a run.
     """
     logs, runs = [], list[dict[str, Any]]()
     for folder in folders:
         log, run = describe_run(folder, (evaluations or {}).get(folder, ()))
         logs.append(log)
-        runs.append(run)
+        runs.append(run | {"table": (tables or {}).get(folder)})
     if len(runs) == 1:
         charts = svg_charts(run_charts(logs[0]) if logs[0] else [])
         title, lead = runs[0]["title"], f"{runs[0]['name']}. {runs[0]['state']}"

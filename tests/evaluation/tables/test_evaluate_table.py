@@ -39,7 +39,8 @@ def test_other_real_rows_are_as_real_rows_are(healthy: TableEvaluation) -> None:
     assert {column.sentence for column in verdict.columns} == {"as real rows are"}
     assert verdict.sign == "none"
     assert all(verdict.uses.values())
-    assert set(verdict.uses) == {"tests", "columns", "relations", "models", "replacement"}
+    assert set(verdict.uses) == {"tests", "columns", "relations", "models"}
+    assert "though it had only 400 of each" in verdict.rows  # too few to serve in place of real rows
     assert "No sign" in verdict.overall
     assert "no proof" in verdict.overall
     assert "safe" not in "\n".join(report_lines(healthy))
@@ -47,9 +48,7 @@ def test_other_real_rows_are_as_real_rows_are(healthy: TableEvaluation) -> None:
 
 def test_a_shuffle_keeps_columns_and_loses_relations(shuffled: TableEvaluation) -> None:
     verdict = judge(shuffled)
-    assert verdict.uses == {
-        "tests": True, "columns": True, "relations": False, "models": False, "replacement": False,
-    }  # fmt: skip
+    assert verdict.uses == {"tests": True, "columns": True, "relations": False, "models": False}
     height = verdict.columns[0]
     assert (height.level, height.own_level) == ("poor", "good")
     assert height.sentence.startswith("its relation to tall is lost")
@@ -80,7 +79,7 @@ def test_json_has_no_numbers_that_json_lacks(shuffled: TableEvaluation) -> None:
 def test_lines_show_each_number_beside_its_floor(healthy: TableEvaluation) -> None:
     lines = report_lines(healthy)
     titles = next(line for line in lines if "shuffled" in line)
-    assert titles.split() == ["synthetic", "held-out", "shuffled"]
+    assert titles.split() == ["synthetic", "as", "many", "held-out", "shuffled"]
     assert max(map(len, lines[5:])) < 120
     assert any(line.startswith("nearer to training than to held-out rows") for line in lines)
 
@@ -129,9 +128,9 @@ def test_regression_is_by_r2(rows: list[np.ndarray]) -> None:
     useful = measure_usefulness(sources, rows[1], MIXED, "height")
     assert useful is not None
     assert useful.number == "r2"
-    assert useful.best("real") == pytest.approx(useful.best("synthetic"), abs=0.1)
-    assert useful.best("real") > 0.6
-    assert useful.best("shuffled") < 0.1
+    assert useful.score("real") == pytest.approx(useful.score("synthetic"), abs=0.1)
+    assert useful.score("real") > 0.6
+    assert useful.score("shuffled") < 0.1
 
 
 def test_a_class_that_synthetic_rows_lack() -> None:

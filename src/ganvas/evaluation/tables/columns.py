@@ -23,8 +23,9 @@ MISSING = 0.02
 """difference of shares of missing values, of a category or of a frequent number that is worth a word"""
 SHIFT, STRETCH = 0.1, 1.25
 """difference of medians in units of the spread, and ratio of the spreads, that are worth a word"""
-TAIL_RATIO, TAIL_ROWS = 3.0, 300
-"""ratio of the shares beyond the real 99% quantile that makes a tail short or long, and rows that it takes to say so"""
+TAIL_RATIO, TAIL_ROWS, SCALE_ROWS = 3.0, 100, 50
+"""ratio of the shares beyond the real 99% quantile that makes a tail short or long, and values that it takes to say
+so, or something of middle and spread"""
 RELATED, CHANGED, LOST = 0.1, 0.1, 0.25
 """Cramer's V from which a pair is related, and differences of it that are worth a word, and that are poor"""
 MOST_FAULTS = 3
@@ -138,17 +139,18 @@ def number_faults(marginal: Marginal, column: Column, n: int, m: int) -> list[tu
             text = f"{format_value(atom, column)} comes in {percent(synthetic)} of rows, not in {percent(real)}"
             faults.append((severity, text))
     atoms_are_right = bool(marginal.atoms) and not faults
-    others = (
-        [] if not all(marginal.quantiles) else [*scale_faults(marginal, column), *tail_faults(marginal, column, n, m)]
-    )
+    others = [*scale_faults(marginal, column), *tail_faults(marginal, column)]
     if others and atoms_are_right:
         first = format_value(next(iter(marginal.atoms)), column)
-        others[0] = (others[0][0], f"{first} comes as often as it should, but {others[0][1]}")
+        apart = "" if marginal.apart is None else f"without {first} "
+        others[0] = (others[0][0], f"{first} comes as often as it should, but {apart}{others[0][1]}")
     return faults + others
 
 
 def scale_faults(marginal: Marginal, column: Column) -> list[tuple[int, str]]:
     """A middle that is shifted, and a spread that is too small or too large."""
+    if min(marginal.counts) < SCALE_ROWS:
+        return []
     real, synthetic = (dict(zip(QUANTILES, q, strict=True)) for q in marginal.quantiles)
     spread, other = (q[0.95] - q[0.05] for q in (real, synthetic))
     faults = []
@@ -164,9 +166,9 @@ def scale_faults(marginal: Marginal, column: Column) -> list[tuple[int, str]]:
     return faults
 
 
-def tail_faults(marginal: Marginal, column: Column, n: int, m: int) -> list[tuple[int, str]]:
+def tail_faults(marginal: Marginal, column: Column) -> list[tuple[int, str]]:
     """An upper tail that is too short or too long."""
-    real, synthetic = marginal.beyond
+    (real, synthetic), (n, m) = marginal.beyond, marginal.counts
     low, high = difference(synthetic * m, m, real * n, n)
     if min(n, m) < TAIL_ROWS or not real or low <= 0 <= high or real / TAIL_RATIO <= synthetic <= real * TAIL_RATIO:
         return []

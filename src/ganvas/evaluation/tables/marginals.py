@@ -40,7 +40,11 @@ class Marginal:
     """of real and of synthetic rows, as below"""
     atoms: dict[float, tuple[float, float]]
     quantiles: tuple[tuple[float, ...], tuple[float, ...]]
-    """at `QUANTILES`; empty of categories, and where no value is there"""
+    """of the values at `QUANTILES`; empty of categories, and where no value is there"""
+    counts: tuple[int, int]
+    """how many values these are of"""
+    apart: float | None
+    """the number that more than half of the rows have, where quantiles are of the other values; None without one"""
     beyond: tuple[float, float]
     """share of those numbers that are there which are more than the last of the real quantiles"""
 
@@ -52,13 +56,16 @@ def describe_column(real: Float64[np.ndarray, " n"], synthetic: Float64[np.ndarr
     if column.is_category:
         names, bars = category_bars(there, column)
         first, second = bar_shares(bars, real, synthetic)
-        return Marginal(names, (), first, second, missing, {}, ((), ()), (0.0, 0.0))
+        return Marginal(names, (), first, second, missing, {}, ((), ()), (0, 0), None, (0.0, 0.0))
     edges, bars = number_bars(there)
     first, second = bar_shares(bars, real, synthetic)
     atoms = {a: (float((real == a).mean()), float((synthetic == a).mean())) for a in find_atoms(there)}
-    low, high = (tuple(np.quantile(x, QUANTILES).tolist()) if len(x) else () for x in there)
-    a, b = (float((x > low[-1]).mean()) if len(x) and low else 0.0 for x in there)
-    return Marginal((), edges, first, second, missing, atoms, (low, high), (a, b))
+    apart = next((atom for atom in atoms if (there[0] == atom).mean() > 0.5), None)
+    rest = there if apart is None else [x[x != apart] for x in there]
+    low, high = (tuple(np.quantile(x, QUANTILES).tolist()) if len(x) else () for x in rest)
+    a, b = (float((x > low[-1]).mean()) if len(x) and low else 0.0 for x in rest)
+    counts = len(rest[0]), len(rest[1])
+    return Marginal((), edges, first, second, missing, atoms, (low, high), counts, apart, (a, b))
 
 
 def bar_shares(bars: Sequence[np.ndarray], *tables: np.ndarray) -> list[tuple[float, ...]]:

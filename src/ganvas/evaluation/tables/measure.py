@@ -31,6 +31,8 @@ class TableEvaluation:
     """constants and identifiers, which are not learnt"""
     rows: dict[str, int]
     quality: Quality
+    quality_as_many: Quality | None
+    """of as many synthetic rows as there are held-out ones: few rows are less like others by chance"""
     quality_floor: Quality | None
     """of held-out rows"""
     quality_shuffled: Quality
@@ -69,7 +71,8 @@ def evaluate_table(
     has_floor = len(x_held_out) >= MIN_HELD_OUT
     shuffled = np.stack([np.random.default_rng((seed, j)).permutation(x) for j, x in enumerate(x_real.T)], 1)
     progress("column shapes and pair trends")
-    others = [x_synthetic, shuffled, *([x_held_out] if has_floor else [])]
+    others = [x_synthetic, shuffled]
+    others += [sample_rows(x_synthetic, len(x_held_out), seed), x_held_out] if has_floor else []
     quality, quality_shuffled, *floor = measure_quality(x_real, others, learnt)
     progress("telling synthetic from real rows")
     detection = detect(x_held_out if has_floor else x_real, x_synthetic, learnt, seed)
@@ -84,7 +87,8 @@ def evaluate_table(
     return TableEvaluation(
         columns=learnt, left_out=tuple(column for column in columns if not column.is_learnt),
         rows={"training": len(x_real), "held_out": len(x_held_out), "synthetic": len(x_synthetic)},
-        quality=quality, quality_floor=floor[0] if floor else None, quality_shuffled=quality_shuffled,
+        quality=quality, quality_as_many=floor[0] if floor else None,
+        quality_floor=floor[1] if floor else None, quality_shuffled=quality_shuffled,
         detection=detection, detection_floor=detection_floor, usefulness=usefulness, privacy=privacy,
         repeated=(repeated_share(sample_rows(x_real, n, seed)), repeated_share(sample_rows(x_synthetic, n, seed))),
         marginals=tuple(describe_column(x_real[:, j], x_synthetic[:, j], c) for j, c in enumerate(learnt)),

@@ -10,7 +10,7 @@ from ...viz.html import write_page
 from .columns import format_value, percent
 from .marginals import Marginal
 from .measure import TableEvaluation
-from .report import column_rows, count_text, privacy_rows, quality_rows, usefulness_rows
+from .report import QUALITY_HEAD, column_rows, count_text, privacy_rows, quality_rows, usefulness_rows
 from .verdict import Verdict, judge
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 150, 6, 126, 8
@@ -39,8 +39,10 @@ def page_values(e: TableEvaluation) -> dict[str, Any]:
         "use": verdict.use, "uses": [name for name, is_good in verdict.uses.items() if is_good], "sign": verdict.sign,
         "sharing": verdict.sharing, "rows": verdict.rows, "counts": f"Rows: {count_text(e)}.", "more": " ".join(more),
         "marginals": [marginal_chart(e, verdict, j) for j in shown],
-        "quality": quality_rows(e), "columns": [row[:3] for row in column_rows(e, verdict)], "matrices": matrices(e),
-        "usefulness": usefulness_rows(e), "target": e.usefulness and e.usefulness.target, "privacy": privacy_rows(e),
+        "quality": quality_rows(e), "quality_head": QUALITY_HEAD,
+        "columns": [row[:3] for row in column_rows(e, verdict)], "matrices": matrices(e),
+        "usefulness": usefulness_rows(e), "target": e.usefulness and e.usefulness.target,
+        "privacy": privacy_rows(e),
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from .quality import Quality
 from .verdict import Verdict, judge
 
 Cells = tuple[str, ...]
+QUALITY_HEAD = ("", "synthetic", "as many", "held-out", "shuffled")
 PROPERTIES = (
     ("quality score", "score"), ("column shapes", "column_shapes"), ("pair trends", "pair_trends"),
     ("quality score, related pairs", "strong_score"),
@@ -35,7 +36,8 @@ def as_json(e: TableEvaluation, verdict: Verdict | None = None) -> dict[str, Any
     values = {
         "rows": e.rows, "columns": names, "left_out": [column.name for column in e.left_out],
         "verdict": asdict(verdict) | {"overall": verdict.overall},
-        "quality": quality(e.quality), "quality:floor": quality(e.quality_floor),
+        "quality": quality(e.quality), "quality:as_many": quality(e.quality_as_many),
+        "quality:floor": quality(e.quality_floor),
         "quality:shuffled": quality(e.quality_shuffled),
         "detection": e.detection and asdict(e.detection),
         "detection:floor": e.detection_floor and asdict(e.detection_floor),
@@ -45,6 +47,14 @@ def as_json(e: TableEvaluation, verdict: Verdict | None = None) -> dict[str, Any
         "associations": dict(zip(("training", "synthetic", "held_out"), map(np.ndarray.tolist, e.associations),
     strict=False)), }  # fmt: skip
     return dict(replace_non_finite(plain(values)))
+
+
+class TableNumbers(dict[str, Any]):
+    """All numbers in JSON's types, and what they are of."""
+
+    def __init__(self, evaluation: TableEvaluation) -> None:
+        super().__init__(as_json(evaluation))
+        self.evaluation = evaluation
 
 
 def marginal_json(values: dict[str, Any]) -> dict[str, Any]:
@@ -62,13 +72,13 @@ def plain(value: Any) -> Any:
 
 
 def quality_rows(e: TableEvaluation) -> list[Cells]:
-    """What, of synthetic rows, of held-out rows, of shuffled rows."""
-    sets = (e.quality, e.quality_floor, e.quality_shuffled)
+    """What, of synthetic rows, of as many as held-out ones, of held-out rows, of shuffled rows: `QUALITY_HEAD`."""
+    sets = (e.quality, e.quality_as_many, e.quality_floor, e.quality_shuffled)
     rows = [(title, *(number(getattr(q, key)) if q else "–" for q in sets)) for title, key in PROPERTIES]
     if e.detection:
         floor = number(e.detection_floor.auc) if e.detection_floor else "–"
-        rows.append(("AUC of telling from real", number(e.detection.auc), floor, "–"))
-    rows.append(("rows that come again", percent(e.repeated[1]), percent(e.repeated[0]), "–"))
+        rows.append(("AUC of telling from real", "–", number(e.detection.auc), floor, "–"))
+    rows.append(("rows that come again", percent(e.repeated[1]), "–", percent(e.repeated[0]), "–"))
     return rows
 
 
@@ -136,7 +146,7 @@ def report_lines(e: TableEvaluation, verdict: Verdict | None = None) -> list[str
     """The verdict, and the numbers that it is made of."""
     verdict = verdict or judge(e)
     lines = [verdict.use, verdict.sharing, verdict.rows, "", f"rows: {count_text(e)}", ""]
-    lines += layout([("", "synthetic", "held-out", "shuffled"), *quality_rows(e)])
+    lines += layout([QUALITY_HEAD, *quality_rows(e)])
     if rows := usefulness_rows(e):
         assert e.usefulness is not None
         chosen = f" ({e.usefulness.chosen})" if e.usefulness.chosen else ""

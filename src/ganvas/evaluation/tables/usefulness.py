@@ -41,10 +41,10 @@ class Usefulness:
         """The number that is looked at first."""
         return "f1_macro" if self.is_classification else "r2"
 
-    def best(self, source: str) -> float:
-        """That number of the better model that learnt from this source; NaN where it could not learn."""
-        values = [scores[source].get(self.number, np.nan) for scores in self.scores.values()]
-        return float(np.nanmax(values)) if not np.isnan(values).all() else np.nan
+    def score(self, source: str) -> float:
+        """That number where rows are of this source, by the model that learns best from real rows; NaN without any."""
+        best = max(self.scores.values(), key=lambda scores: scores["real"][self.number])
+        return best[source].get(self.number, np.nan)
 
 
 def choose_target(columns: Sequence[Column], name: str | None) -> tuple[int, str]:

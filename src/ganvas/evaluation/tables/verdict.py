@@ -28,6 +28,8 @@ LEARNABLE = 0.05
 """score that real rows must teach beyond rows without relations, for anything to be said of others"""
 ALIKE, TOLD_APART = 0.05, 0.9
 """AUC beyond that of real rows up to which rows serve in place of them, and AUC from which they are plainly others"""
+ROWS_TO_TELL = 1000
+"""rows of each side from which on a classifier that tells nothing means something"""
 REPEATED = 0.01
 """share of rows that come more than once, beyond that of real rows, that is worth a word"""
 FEW_HELD_OUT = 200
@@ -80,7 +82,9 @@ def judge_rows(e: TableEvaluation) -> str:
     if e.detection:
         auc, floor = e.detection.auc, e.detection_floor.auc if e.detection_floor else 0.5
         if auc <= floor + ALIKE:
-            parts.append(f"A classifier does not tell them from real rows (AUC {auc:.2f}, of real rows {floor:.2f})")
+            few = "" if e.detection.rows >= ROWS_TO_TELL else f", though it had only {e.detection.rows} of each"
+            numbers = f"AUC {auc:.2f}, of real rows {floor:.2f}"
+            parts.append(f"A classifier does not tell them from real rows ({numbers}){few}")
         else:
             word = "plainly" if auc > TOLD_APART else "partly"
             names = telling_columns(e.detection.importance, e.columns)
@@ -111,9 +115,9 @@ def judge_use(e: TableEvaluation, columns: tuple[ColumnVerdict, ...]) -> tuple[d
     if related:
         why = f"{related - kept} of {related} relations are not kept" + (f", such as {lost}" if lost else "")
         say("relations", "to study how columns depend on each other", kept >= KEPT_RELATIONS * related, why)
-    note = ""
+    note, is_whole = "", not any(column.level == "poor" for column in columns)
     if (useful := e.usefulness) is not None:
-        real, fake, base = (useful.best(source) for source in ("real", "synthetic", "shuffled"))
+        real, fake, base = (useful.score(source) for source in ("real", "synthetic", "shuffled"))
         base = max(base, 0.0)
         number = "R2" if useful.number == "r2" else "macro F1"
         if real - base < LEARNABLE:
@@ -125,9 +129,9 @@ def judge_use(e: TableEvaluation, columns: tuple[ColumnVerdict, ...]) -> tuple[d
             use += f" ({why})" if share >= PARTLY_LEARNT else ""
             use += " with some loss" if PARTLY_LEARNT <= share < LEARNT else ""
             say("models", use, share >= PARTLY_LEARNT, why)
-    if e.detection:
-        floor = e.detection_floor.auc if e.detection_floor else 0.5
-        uses["replacement"] = e.detection.auc <= floor + ALIKE and not bad
+            is_whole &= share >= LEARNT
+    if e.detection and e.detection_floor and e.detection.rows >= ROWS_TO_TELL:
+        uses["replacement"] = e.detection.auc <= e.detection_floor.auc + ALIKE and is_whole and not bad
         if uses["replacement"]:
             good.append("in place of the real rows for most analyses")
     text = f"Usable {join(good)}" if good else "Usable for nothing that was looked at"

@@ -1,0 +1,68 @@
+"""Rows of a trained model, as it writes them, measured against its own data."""
+
+from functools import partial
+
+import numpy as np
+import torch
+
+from ...data import DataOptions, Dataset, Source
+from ...data.tables.columns import Column
+from ...data.tables.scaling import TableScaling
+from ...errors import UserError
+from ...inference.loading import load_matching
+from ...inference.sampling import sample_examples
+from ...inference.trained import Trained
+from ...metrics.features.base import Progress, say_nothing
+from ..held_out import EvaluationData, load_evaluation_data
+from .measure import TableEvaluation, evaluate_table
+from .quality import Rows
+
+MAX_SYNTHETIC = 100_000
+"""rows that are drawn, at most, unless n says otherwise: else as many as were learnt from"""
+
+
+def learns_table(trained: Trained) -> bool:
+    """Whether the model draws rows of a table."""
+    return trained.model.n_domains == 1 and isinstance(trained.domain_scaling(), TableScaling)
+
+
+def evaluate_run(
+    trained: Trained, data: Source | None = None, options: DataOptions | None = None, *, target: str | None = None,
+    n: int | None = None, fitted_prior: str | None = None, seed: int = 0, progress: Progress = say_nothing,
+) -> TableEvaluation:  # fmt: skip
+    """Measure n rows of a model of tables, by default as many as it learnt from, on its own test split or on `data`.
+
+    Where the run held out no rows, or its training rows cannot be read, nothing is said of what is given away.
+    Raises UserError for data that do not fit, a target that there is not, and models that draw no rows.
+    """
+    scaling = trained.domain_scaling()
+    assert isinstance(scaling, TableScaling)
+    real, held_out = real_rows(trained, load_evaluation_data(trained, data, options, True))
+    n = n or min(len(real), MAX_SYNTHETIC)
+    progress(f"{n:,} rows of the model")
+    x = sample_examples(trained, n, seed, fitted_prior).x.numpy()
+    synthetic = np.stack([as_written(x[:, j], column) for j, column in enumerate(scaling.learnt_columns)], 1)
+    return evaluate_table(real, held_out, synthetic, scaling.columns, target=target, seed=seed, progress=progress)
+
+
+def real_rows(trained: Trained, on: EvaluationData) -> tuple[Rows, Rows]:
+    """What was learnt from and what was not; the latter is empty where it is not known which is which."""
+    train: Dataset | None = on.train
+    if on.split == "custom" and (known := trained.training_data) and not known.has_arrays:
+        try:
+            train = known.load(partial(load_matching, trained))
+        except UserError:  # the data have moved: what is given can still be compared with
+            train = None
+    x = on.held_out.in_memory.x.numpy()
+    if train is None or torch.equal(train.in_memory.x.nan_to_num(), on.held_out.in_memory.x.nan_to_num()):
+        return x, x[:0]
+    return train.in_memory.x.numpy(), x
+
+
+def as_written(x: np.ndarray, column: Column) -> np.ndarray:
+    """Numbers of a column as its file has them: rounded, and in its range."""
+    if column.is_category:
+        return np.clip(np.rint(x), 0, max(len(column.categories) - 1, 0))
+    from ...data.tables.frame import round_numbers  # needs pandas
+
+    return round_numbers(column, x)
