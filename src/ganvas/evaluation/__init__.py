@@ -82,8 +82,10 @@ def evaluate(
     k, n_draws = importance_samples or IMPORTANCE_SAMPLES, draws or DRAWS
     values = evaluate_model(trained, data, options, fitted_prior, names, k, n_draws, settings)
     if TABLE_METRIC in names:
-        asked = {"target": target, "n": n, "fitted_prior": fitted_prior, "seed": seed, "progress": progress}
-        values["table"] = TableNumbers(evaluate_run(trained, data, options, **asked))
+        table = evaluate_run(
+            trained, data, options, target=target, n=n, fitted_prior=fitted_prior, seed=seed, progress=progress
+        )
+        values["table"] = TableNumbers(table)
     return values
 
 

@@ -62,7 +62,7 @@ def real_rows(trained: Trained, on: EvaluationData) -> tuple[Rows, Rows]:
 def as_written(x: np.ndarray, column: Column) -> np.ndarray:
     """Numbers of a column as its file has them: rounded, and in its range."""
     if column.is_category:
-        return np.clip(np.rint(x), 0, max(len(column.categories) - 1, 0))
+        return np.asarray(np.clip(np.rint(x), 0, max(len(column.categories) - 1, 0)))
     from ...data.tables.frame import round_numbers  # needs pandas
 
     return round_numbers(column, x)
