@@ -56,7 +56,7 @@ def write_report(
 ) -> list[dict[str, Any]]:
     """Write the page on these runs, and return what it says of each, for programs.
 
-    `evaluations` are lines of numbers by the folder of a run, `tables` what `table_parts.html` shows of one whose model
+    `evaluations` are lines of numbers by the folder of a run, `tables` what `verdict.html` shows of one whose model
     draws rows of a table.  UserError where a folder has no file of a run.
     """
     logs, runs = [], list[dict[str, Any]]()
