@@ -12,6 +12,7 @@ from ganvas.config import TrainConfig
 from ganvas.data import DomainPair, fit_scaling, make_stream
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
+from ganvas.inference.sampling import sample_examples
 from ganvas.inference.scores import score_kinds
 from ganvas.models import MODELS
 from ganvas.training.loop import initialize_state, train
@@ -92,13 +93,13 @@ def test_a_run_comes_back_and_goes_on(case: str, table: Table) -> None:
     for other in (resumed, loaded):
         weights = other.nets.state_dict()
         assert all(torch.equal(v, weights[k]) for k, v in whole.nets.state_dict().items())
-    x = whole.sample(7, seed=1).x
+    x = sample_examples(whole, 7, seed=1).x
     assert x.shape == (7, 4)
     assert x.dtype == torch.float64
     for one in (resumed, loaded):
-        assert equal(one.sample(7, seed=1).x, x)
-    assert equal(loaded.sample(3, seed=1).x, x[:3])
-    assert not equal(loaded.sample(7, seed=2).x, x)
+        assert equal(sample_examples(one, 7, seed=1).x, x)
+    assert equal(sample_examples(loaded, 3, seed=1).x, x[:3])
+    assert not equal(sample_examples(loaded, 7, seed=2).x, x)
     children, town = x[:, 1], x[:, 2]
     assert set(children.tolist()) <= {0.0, 1.0, 2.0, 3.0}
     assert set(town.nan_to_num(0).tolist()) <= {0.0, 1.0, 2.0, 3.0}

@@ -98,13 +98,11 @@ class VAE(Variational):
             values |= {"depth": 2, "latent": min(self.latent, len(columns) + 2)}
         values["batch_size"] = min(values["batch_size"], max(1, len(data) // 4))
         values["steps"] = min(values["steps"], TABLE_EPOCHS * (len(data) // values["batch_size"]))
-        is_other = given & {"prior", "conditional", "warmup", "free_bits", "capacity"}
+        is_other = given & {"prior", "conditional", "warmup", "free_bits", "capacity", "geco"}
         return fit_schedule({k: v for k, v in values.items() if not (k == "beta" and is_other)}, given)
 
     def validate_data(self, data: Dataset) -> None:
         super().validate_data(data)
-        if self.geco is not None and isinstance(data, Table):
-            raise UserError(f"geco holds an error of numbers, and {data.name} has categories: give beta instead")
         rules = {"free_bits": self.free_bits > 0, "capacity": self.capacity is not None, "geco": self.geco is not None}
         active_rules = [name for name, is_active in rules.items() if is_active]
         if len(active_rules) > 1:
