@@ -16,7 +16,7 @@ from torch import nn
 
 import ganvas
 from ganvas.config import TrainConfig
-from ganvas.data import Dataset, load, make_stream
+from ganvas.data import Dataset, fit_scaling, load, make_stream
 from ganvas.distributions.posteriors import DiagonalGaussian
 from ganvas.model import Batch
 from ganvas.models import MODELS, VAE
@@ -242,7 +242,8 @@ def test_a_models_fields_are_not_changed_by_using_them(images: Dataset) -> None:
         first, second = (
             sum(p.numel() for n in model.networks(data.shape, 5).values() for p in n.parameters()) for _ in "ab"
         )
-        next(model.step(make_stream(data, batch=8, seed=0), 0, **model.networks(data.shape, 5)))
+        batches = make_stream(data, fit_scaling(data, model), batch=8, seed=0)
+        next(model.step(batches, 0, **model.networks(data.shape, 5)))
         assert model == copy
         assert first == second
 
