@@ -100,7 +100,7 @@ OPTIONS: list[tuple[list[str], str]] = [
     ),
     (
         ["train", "wgan", "emoji", "--gp", "10"],
-        "wgan has no --gp: by its paper it has none; wgangp, gan, dcgan and cgan take --gp",
+        "wgan has no --gp: by its paper it has none; wgangp, ctgan, gan, dcgan and cgan take --gp",
     ),
     (["train", "wgan", "emoji", "--betas", "0.5", "0.9"], "--betas 0.5,0.9: RMSprop has no momentum: give 0 first"),
     (["train", "dcgan", "ring"], "dcgan needs images, but ring holds vectors: train gan instead"),
