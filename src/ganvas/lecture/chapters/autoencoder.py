@@ -74,7 +74,7 @@ CHAPTER = Chapter(
         "autoencoder": Equation(
             r"\min_{f,\,g}\ \sum_{x} \lVert x - g(f(x)) \rVert^2",
             "models/autoencoder.py",
-            "error = squared_error(x.flatten(1), decoder(encoder(x)).flatten(1))",
+            "else squared_error(x.flatten(1), y.flatten(1))",
             "The encoder f makes a code of the example, the decoder g rebuilds it.",
         ),
         "noise": Equation(
