@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from ganvas.cli.app import main
 from ganvas.config import TrainConfig
 from ganvas.data import DataOptions, Dataset
+from ganvas.fields import REPEATED
 from ganvas.inference.schema import parse_model
 from ganvas.model import Model, to_dict
 from ganvas.models import MODELS
@@ -49,6 +50,8 @@ def typed(name: str, value: Any) -> list[str]:
     option = f"--{name.replace('_', '-')}"
     if isinstance(value, bool):
         return [option if value else f"--no{option[1:]}"]
+    if name in REPEATED:
+        return [word for part in value for word in (option, part)]
     if isinstance(value, tuple):
         return [option, ",".join(map(str, value))]
     return [option, text(value)]
