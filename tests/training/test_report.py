@@ -236,7 +236,8 @@ def test_the_command_writes_where_it_is_asked_to(run: Path, capsys: pytest.Captu
 def test_numbers_of_held_out_examples_are_measured_where_asked(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganvas.cli.report.measure", lambda folder, bar: ["kid   0.1, floor 0.02 <b>"])
+    monkeypatch.setattr("ganvas.cli.report.measure", lambda folder, bar: {})
+    monkeypatch.setattr("ganvas.cli.report.lines_of", lambda values: ["kid   0.1, floor 0.02 <b>"])
     result = told(capsys, "report", "small", "--evaluate")
     assert result["runs"][0]["evaluation"] == ["kid   0.1, floor 0.02 <b>"]
     source = (run / "report.html").read_text()

@@ -63,7 +63,7 @@ def write_report(
     for folder in folders:
         log, run = describe_run(folder, (evaluations or {}).get(folder, ()))
         logs.append(log)
-        runs.append(run | {"table": (tables or {}).get(folder)})
+        runs.append(run | {"of_rows": (tables or {}).get(folder)})
     if len(runs) == 1:
         charts = svg_charts(run_charts(logs[0]) if logs[0] else [])
         title, lead = runs[0]["title"], f"{runs[0]['name']}. {runs[0]['state']}"
