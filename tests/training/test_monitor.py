@@ -63,7 +63,7 @@ def test_samples_have_labels_drawn_apart_from_the_examples(labelled: Dataset, mo
     asked: list[torch.Tensor | None] = []
     real = Trained.decode
 
-    def decode(self: Trained, z: torch.Tensor, labels: torch.Tensor | None = None, noise: object = None) -> Any:
+    def decode(self: Trained, z: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
         asked.append(labels)
         return real(self, z, labels)
 
@@ -188,7 +188,7 @@ def test_the_error_of_vectors_is_the_deviation_of_repeats() -> None:
 class Tape(Trained):
     """A model that repeats examples."""
 
-    def decode(self, z: torch.Tensor, labels: Any = None, noise: object = None) -> Any:
+    def decode(self, z: torch.Tensor, labels: Any = None) -> Any:
         x = self.metadata["x"]
         return Examples(x[torch.arange(len(z)) % len(x)])
 

@@ -13,7 +13,7 @@ from ..data import Dataset, as_measured
 from ..data.scaling import vector_scaling
 from ..distributions.priors import STANDARD
 from ..errors import UserError
-from ..inference.rows import draw_noise
+from ..inference.rows import decode_drawn
 from ..inference.trained import Trained
 from ..io.text import replace_non_finite
 from ..metrics import METRICS, NUMBERS, Comparison, Examples, Number, Score
@@ -109,7 +109,7 @@ def draw_comparisons(runs: Runs, real_data: RealData, settings: Settings) -> lis
     fakes, known, all_known = [], dict[str, Examples](), all(train is not None for *_, train in runs)
     for trained, prior, train in runs:
         labels = other.sample(n, seed, "labels").labels if trained.model.is_conditional else None
-        x = trained.decode(trained.sample_codes(n, seed, prior), labels, draw_noise(trained.shape, n, seed)).x
+        x = decode_drawn(trained, trained.sample_codes(n, seed, prior), labels, seed)
         x = scaling.as_measured(x)
         fake = Examples(replace(other, x=x, labels=labels, files=(), name="generated"), space, real, progress=progress)
         if train is not None and all_known:

@@ -63,6 +63,12 @@ def draw_rows_of(trained: "Trained", z: Tensor, noise: Tensor, *labels: Tensor) 
     return trained.domain_scaling().inverse(x)
 
 
+def decode_drawn(trained: "Trained", z: Tensor, labels: Tensor | None, seed: int) -> Tensor:
+    """The examples for latent codes z, of a table rows that are drawn given these, and not the likeliest."""
+    noise = draw_noise(trained.shape, len(z), seed)
+    return (trained.decode(z, labels) if noise is None else trained.decode(z, labels, noise)).x
+
+
 def table_scaling(trained: "Trained", option: str) -> TableScaling:
     """How the model sees rows; UserError where it learnt no table, for which this option is."""
     scaling = trained.domain_scaling()

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..data import Data, Dataset, DomainPair, Scaling
 from ..data.scaling import as_measured, premultiply, vector_scaling
-from ..inference.rows import draw_noise
+from ..inference.rows import decode_drawn
 from ..inference.trained import Trained
 from ..metrics import METRICS, Comparison, Examples, Score
 from ..metrics.copies import copy_threshold
@@ -192,7 +192,7 @@ class SampleEvaluator:
         start_time, n = time.monotonic(), len(self.examples.data)
         z = trained.draw_codes(n, make_generator(CPU, self.seed, "compared"))
         scaling = trained.domain_scaling()
-        x = trained.decode(z, self.labels, draw_noise(trained.shape, n, self.seed)).x
+        x = decode_drawn(trained, z, self.labels, self.seed)
         x = scaling.as_measured(x)
         fake = Examples(replace(self.examples.data, x=x, labels=self.labels, files=()), self.space)
         score = self.score(fake)
