@@ -21,6 +21,10 @@ from tests.support.option_values import candidates
 OTHERS = [name for name in COMMANDS if name not in ("train", "bench", "studio")]
 """those that have the same options for every model; tests/studio/test_command.py has the studio's"""
 TEXTS = {
+    "column": "age:integer",
+    "drop": "id",
+    "constraint": "end >= start",
+    "sample where": "income=rich",
     "metrics": "kid",
     "kinds": "flow",
     "features": "pixels",
