@@ -289,6 +289,9 @@ def select_examples(source: str, files: ShardFiles, shards: Shards, options: Dat
         notes += split_notes
     elif options.holdout and options.holdout != "auto":
         notes.append(f"{files.name} has a test part of its own: --holdout {options.holdout:g} is not used")
+    if shards.labels is not None and len(shards.labels) != len(shards):
+        counts = f"{len(shards.labels):,} labels of {len(shards):,} examples"
+        raise UserError(f"{source} is damaged: it has {counts}; make it anew")
     labels = None if shards.labels is None else torch.from_numpy(shards.labels)[index]
     part = Dataset(x=index, labels=labels, classes=shards.classes, name=files.name)
     part = part.filter_classes(options.classes) if options.classes else part
