@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from ganvas.data.tables.association import cramers_v
 from ganvas.data.tables.columns import Column
-from ganvas.evaluation.tables.quality import cramers_v, measure_quality, pairwise_correlations
+from ganvas.evaluation.tables.quality import measure_quality, pairwise_correlations
 from tests.support.tables import MIXED, mixed_rows, shuffle_columns
 
 SHAPES = [0.8175, 0.919152276, 0.876541096, 0.88, 0.855833333, 0.983333333]

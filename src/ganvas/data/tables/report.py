@@ -11,6 +11,7 @@ from ...io.text import format_number
 from ..duplicates import Duplicates
 from ..listing import join_names, pluralize
 from ..report import DUPLICATE_SHARE, FEW_IMAGES, Report, count_pairs
+from .association import cramers_v
 from .columns import Column
 from .table import Table
 
@@ -109,7 +110,7 @@ def associations(columns: Sequence[Column], x: np.ndarray) -> Matrix:
     for i, j in combinations(range(len(columns)), 2):
         a, b = x[~np.isnan(x[:, i]) & ~np.isnan(x[:, j])][:, [i, j]].T
         if columns[i].is_category and columns[j].is_category:
-            value = cramers_v(a.astype(int), b.astype(int))
+            value = cramers_v(a.astype(int), b.astype(int), corrected=True)
         elif columns[i].is_category or columns[j].is_category:
             codes, numbers = (a, b) if columns[i].is_category else (b, a)
             value = correlation_ratio(codes.astype(int), numbers)
@@ -117,19 +118,6 @@ def associations(columns: Sequence[Column], x: np.ndarray) -> Matrix:
             value = float(np.corrcoef(a, b)[0, 1]) if len(a) > 1 and a.std() > 0 < b.std() else 0.0
         matrix[i, j] = matrix[j, i] = value
     return matrix
-
-
-def cramers_v(a: np.ndarray, b: np.ndarray) -> float:
-    """Cramer's V of two columns of codes, without its bias."""
-    if len(a) < 2:
-        return 0.0
-    (_, a), (_, b) = np.unique(a, return_inverse=True), np.unique(b, return_inverse=True)
-    n, r, c = len(a), int(a.max()) + 1, int(b.max()) + 1
-    counts = np.bincount(a * c + b, minlength=r * c).reshape(r, c)
-    wanted = counts.sum(1, keepdims=True) * counts.sum(0) / n
-    phi = max(0.0, float(((counts - wanted) ** 2 / wanted).sum()) / n - (r - 1) * (c - 1) / (n - 1))
-    least = min(r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1)) - 1
-    return min(1.0, float(np.sqrt(phi / least))) if least > 0 else 0.0
 
 
 def correlation_ratio(codes: np.ndarray, numbers: np.ndarray) -> float:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from .association import cramers_v
 from .columns import Column
 from .encoding import TableEncoding
 
@@ -100,9 +101,9 @@ def associations(columns: Sequence[Column], x: Float64[Tensor, "n c"]) -> list[l
     places = []
     for j, column in enumerate(columns):
         bars = choose_quantiles(x[:, j]) if column.is_number else choose_bars(column, x[:, j], ASSOCIATION_BARS)
-        places.append(bars.places(x[:, j]))
+        places.append(bars.places(x[:, j]).numpy())
     n = len(places)
-    known = {(i, j): cramers_v(places[i], places[j]) for i in range(n) for j in range(i)}
+    known = {(i, j): cramers_v(places[i], places[j], corrected=True) for i in range(n) for j in range(i)}
     return [[1.0 if i == j else known[max(i, j), min(i, j)] for j in range(n)] for i in range(n)]
 
 
@@ -112,18 +113,6 @@ def choose_quantiles(x: Float64[Tensor, " n"]) -> Bars:
     shares = torch.arange(1, ASSOCIATION_BARS, dtype=torch.float64) / ASSOCIATION_BARS
     edges = x.quantile(shares).unique() if len(x) else x
     return Bars(("",) * (len(edges) + 1), edges, False)
-
-
-def cramers_v(a: Int64[Tensor, " n"], b: Int64[Tensor, " n"]) -> float:
-    """Cramer's V of two columns of small numbers, without its bias."""
-    (_, a), (_, b), n = a.unique(return_inverse=True), b.unique(return_inverse=True), len(a)
-    r, c = int(a.max()) + 1, int(b.max()) + 1
-    p = (a * c + b).bincount(minlength=r * c).double().view(r, c) / n
-    expected = p.sum(1, keepdim=True) * p.sum(0, keepdim=True)
-    bias = 1 / max(1, n - 1)
-    chi = max(0.0, float(((p - expected).square() / expected).sum()) - (r - 1) * (c - 1) * bias)
-    least = min(r - (r - 1) ** 2 * bias, c - (c - 1) ** 2 * bias) - 1
-    return min(1.0, (chi / least) ** 0.5) if least > 0 else 0.0
 
 
 def typical_rows(encoding: TableEncoding, n: int = ROWS) -> Float64[Tensor, "n c"]:

@@ -7,9 +7,10 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float64
 
+from ...data.tables.association import Codes, cramers_v
 from ...data.tables.columns import Column
 from .estimators import sample_rows
-from .quality import Codes, Rows, cramers_v
+from .quality import Rows
 
 BINS, MAX_BARS = 30, 12
 """bars of a picture of numbers, and categories of one, the most frequent"""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
+from ...data.tables.association import Codes, cramers_v
 from ...data.tables.columns import Column
 
 BINS = 10
@@ -23,7 +24,6 @@ MAX_CELLS = 2**20
 """cells of a joint table that are all counted; of a larger one only those that occur"""
 Rows = Float64[np.ndarray, "_ c"]
 """rows of a table as numbers, as `data/tables/columns.py` says; NaN where a value is missing"""
-Codes = Int64[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,21 +141,3 @@ def joint_shares(pairs: Sequence[tuple[Codes, Codes]]) -> list[np.ndarray]:
         found, places = np.unique(np.concatenate(cells), return_inverse=True)
         cells, size = np.split(places, np.cumsum([len(cell) for cell in cells])[:-1]), len(found)
     return [np.bincount(cell, minlength=size) / max(len(cell), 1) for cell in cells]
-
-
-def cramers_v(a: Codes, b: Codes, corrected: bool = False) -> float:
-    """Cramer's V of two columns of n rows; 0 where one has a single value.
-
-    `corrected` takes away what independent columns have on average (Bergsma, 2013, J. Korean Stat. Soc. 42).
-    """
-    (_, a), (_, b) = (np.unique(x, return_inverse=True) for x in (a, b))
-    rows, width, n = int(a.max(initial=0)) + 1, int(b.max(initial=0)) + 1, len(a)
-    if min(rows, width) < 2:
-        return 0.0
-    cells, counts = np.unique(a * width + b, return_counts=True)
-    expected = np.bincount(a)[cells // width] * np.bincount(b)[cells % width]
-    phi2, smaller = float((counts * (counts / expected)).sum() - 1), float(min(rows, width) - 1)
-    if corrected and n > 1:
-        phi2 = max(0.0, phi2 - (rows - 1) * (width - 1) / (n - 1))
-        smaller = min(k - (k - 1) ** 2 / (n - 1) for k in (rows, width)) - 1
-    return float(np.sqrt(min(max(phi2, 0.0) / smaller, 1.0))) if smaller > 0 else 0.0
