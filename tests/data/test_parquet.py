@@ -4,6 +4,7 @@ import builtins
 import datetime
 import json
 import re
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -355,3 +356,15 @@ def test_a_column_of_no_type_in_a_row_group(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(damaged)
     with pytest.raises(UserError, match="is damaged or no Parquet file: row group 0 has columns of the types UNKNOWN"):
         load(tmp_path / "x.parquet")
+
+
+def test_fewer_labels_than_examples_are_a_damaged_file(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the metadata of a damaged file may have it: its index has one label for all of them."""
+    select = shards.select_examples
+
+    def damaged(source: str, files: Any, index: Any, options: DataOptions) -> Any:
+        return select(source, files, replace(index, labels=index.labels[:1]), options)
+
+    monkeypatch.setattr(shards, "select_examples", damaged)
+    with pytest.raises(UserError, match=r"is damaged: it has 1 labels of \d+ examples"):
+        load(faces)
