@@ -37,7 +37,7 @@ from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..nn.compilation import uncompiled
 from ..nn.discriminator import add_spectral_norm
-from ..nn.mlp import Norm
+from ..nn.mlp import DecoderNorm, Norm
 from ..objectives import adversarial
 from ..objectives.adversarial import JENSEN_SHANNON_LOSSES, Loss, confidence, generator_loss
 from ..objectives.penalties import gradient_penalty, squared_gradients
@@ -106,8 +106,9 @@ class Adversarial(LatentModel):
     """kind of networks; auto is mlp for vectors, else conv; resize is conv with a G that draws no checkerboard,
     residual has residual blocks between interpolations"""
     depth: Depth = 2
-    norm: Literal["auto"] | Norm = "auto"
-    """normalisation in G; auto is batch with convolutions, none in an MLP"""
+    norm: Literal["auto"] | DecoderNorm = "auto"
+    """normalisation in G; auto is batch with convolutions, none in an MLP; modulated is batch norm with gains that are
+    functions of z, for net=resize (arXiv:1810.01365)"""
     norm_d: Literal["auto"] | Norm = "auto"
     """normalisation in D; auto is the same, but layer with a penalty on D's gradient, none with spectral norm"""
     augment: Annotated[tuple[Augmentation, ...], BeforeValidator(split_commas)] = ()
@@ -144,7 +145,7 @@ class Adversarial(LatentModel):
     def learning_rate(self, name: str) -> float:
         return self.lr_d if self.lr_d is not None and name == "D" else self.lr
 
-    def norms(self, shape: Shape) -> tuple[Norm, Norm]:
+    def norms(self, shape: Shape) -> tuple[DecoderNorm, Norm]:
         """The normalisation in G and in D: what "auto" means, or whether a network of the user's own has batch norm."""
         conv = resolve_architecture(self.net, shape) != "mlp"
         norm: Norm = "batch" if conv else "none"
@@ -183,7 +184,7 @@ class Adversarial(LatentModel):
         if batch % self.pack:
             raise UserError(f"batch_size={batch} cannot be packed by pack={self.pack}: give a multiple of it")
         norm, norm_d = self.norms(shape)
-        if (norm == "batch" and batch < 2) or (norm_d == "batch" and batch // self.pack < 2):
+        if (norm in ("batch", "modulated") and batch < 2) or (norm_d == "batch" and batch // self.pack < 2):
             raise UserError(f"batch_size={batch} is too small for batch norm: give more, or norm=none and norm_d=none")
         if self.objective.spectral_norm and norm_d != "none":
             raise UserError(

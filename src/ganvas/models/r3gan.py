@@ -28,7 +28,7 @@ from ..data import Data
 from ..fields import Count, Fraction, Steps, Weight
 from ..model import Batches, Moves, Schedule, Shape, kind_of, minimize
 from ..nn import Depth, decoder, encoder
-from ..nn.mlp import Activation, FourierFeatures, Norm
+from ..nn.mlp import Activation, DecoderNorm, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
 from ._defaults import fit_schedule
 from ._gan import Adversarial
@@ -61,7 +61,7 @@ class R3GAN(Adversarial):
     depth: Depth = 3
     fourier_features: Annotated[int, Field(ge=0, le=65536)] = 64
     """random Fourier features that D sees of a vector, besides the vector"""
-    norm: Literal["auto"] | Norm = "none"
+    norm: Literal["auto"] | DecoderNorm = "none"
     norm_d: Literal["auto"] | Norm = "none"
     """normalisation in D; auto is layer with convolutions, none in an MLP"""
     r1: Weight = 0.1

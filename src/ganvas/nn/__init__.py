@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..fields import Size
 from ..model import Shape, kind_of
 from .conv import conv_decoder, conv_encoder, resize_decoder
-from .mlp import Activation, Norm, mlp
+from .mlp import Activation, DecoderNorm, Norm, mlp
 from .residual import residual_decoder, residual_encoder
 
 Net = Literal["auto", "conv", "resize", "residual", "mlp", "spatial"]
@@ -38,17 +38,27 @@ def encoder(
 
 
 def decoder(
-    net: Net, dim: int, shape: Shape, width: Width, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
+    net: Net,
+    dim: int,
+    shape: Shape,
+    width: Width,
+    depth: int,
+    *,
+    norm: DecoderNorm = "none",
+    activation: Activation = "relu",
 ) -> nn.Sequential:
     """The mirror image of `encoder`: (b, dim) -> (b, *shape), its outputs unbounded.
 
     With "resize" it enlarges maps by interpolation, where "conv" has transposed convolutions; encoders are the same.
+    Raises UserError for a norm that other networks do not have.
     """
     hidden, kind = [width or 400] * depth, resolve_architecture(net, shape)
-    if kind == "mlp":
-        return mlp([dim, *hidden, prod(shape)], norm=norm, activation=activation).append(nn.Unflatten(1, shape))
     if kind == "resize":
         return resize_decoder(dim, shape, width or 32, norm=norm, activation=activation)
+    if norm == "modulated":
+        raise UserError(f"norm=modulated needs net=resize, not {kind}: give both, or norm=batch")
+    if kind == "mlp":
+        return mlp([dim, *hidden, prod(shape)], norm=norm, activation=activation).append(nn.Unflatten(1, shape))
     if kind == "residual":
         return residual_decoder(dim, shape, width or 32, norm=norm, activation=activation)
     return conv_decoder(dim, shape, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")

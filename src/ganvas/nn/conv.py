@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv_transpose2d
 
 from ..model import Shape
-from .mlp import Activation, Norm, norm_activation
+from .mlp import ACTIVATIONS, Activation, DecoderNorm, Norm, norm_activation
+from .modulation import ModulatedBatchNorm, ModulatedSequential
 
 Size = tuple[int, ...]
 Net = TypeVar("Net", bound=nn.Module)
@@ -86,20 +87,25 @@ def conv_decoder(
 
 
 def resize_decoder(
-    dim: int, shape: Shape, width: int, *, norm: Norm = "none", activation: Activation = "relu"
+    dim: int, shape: Shape, width: int, *, norm: DecoderNorm = "none", activation: Activation = "relu"
 ) -> nn.Sequential:
     """(b, dim) -> (b, c, h, w): through the sizes of `conv_decoder`, with `ResizeConv2d` in place of its layers.
 
-    A last convolution makes the image of maps as large, half as many as `width`.
+    A last convolution makes the image of maps as large, half as many as `width`.  The norm "modulated" is batch norm
+    whose gains and shifts are functions of the input: see modulation.py.
     """
     maps, last = feature_map_shapes(shape, width)[::-1], max(width // 2, 1)
     c, h, w = maps[0]
     layers: list[nn.Module] = [nn.Linear(dim, c * h * w), nn.Unflatten(1, (c, h, w))]
     for small, large in pairwise([*maps[:-1], (last, *shape[1:])]):
         layers.append(ResizeConv2d(small, large, bias=norm == "none"))
-        layers += norm_activation(norm, activation, large[0], nn.BatchNorm2d)
+        if norm == "modulated":
+            layers += [ModulatedBatchNorm(large[0], dim), ACTIVATIONS[activation]()]
+        else:
+            layers += norm_activation(norm, activation, large[0], nn.BatchNorm2d)
     layers.append(nn.Conv2d(last, shape[0], 3, padding=1))
-    return set_memory_format(nn.Sequential(*layers), torch.channels_last)
+    sequential = ModulatedSequential if norm == "modulated" else nn.Sequential
+    return set_memory_format(sequential(*layers), torch.channels_last)
 
 
 class ResizeConv2d(nn.Conv2d):

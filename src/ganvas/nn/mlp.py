@@ -12,6 +12,8 @@ from torch import Tensor, nn
 Activation = Literal["relu", "leaky-relu", "tanh", "silu"]
 AnyActivation = Activation | Literal["maxout"]
 Norm = Literal["batch", "layer", "none"]
+DecoderNorm = Norm | Literal["modulated"]
+"""modulated is batch norm by the decoder's own input: see modulation.py"""
 PIECES = 5
 """linear pieces of a maxout unit"""
 
