@@ -29,7 +29,7 @@ CEILINGS = {
     "lecture": 1760,
     "metrics": 2248,
     "models": 3400,
-    "nn": 1275,
+    "nn": 1300,
     "objectives": 345,
     "studio": 2600,
     "training": 6200,

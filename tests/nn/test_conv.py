@@ -75,3 +75,18 @@ def test_layers_of_signals_compute_sums_over_their_kernels(length: int) -> None:
             assert np.allclose(y, expected, atol=1e-12)
             x = y
     assert x.shape == (2, length)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 20), (2, 19), (1, 5, 9, 8)])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_fine_convolutions_follow_the_first_layer(
+    shape: tuple[int, ...], norm: Literal["none", "batch", "layer"]
+) -> None:
+    plain, fine = (conv_encoder(shape, 1, 4, norm=norm, fine_convolutions=n) for n in (0, 2))
+    kinds = nn.Conv1d | nn.Conv2d | nn.Conv3d
+    added = [layer for layer in fine if isinstance(layer, kinds)][1:3]
+    assert all((c.in_channels, c.out_channels, *c.kernel_size[:1], *c.stride[:1]) == (4, 4, 3, 1) for c in added)
+    weights = sum(p.numel() for p in fine.parameters()) - sum(p.numel() for p in plain.parameters())
+    of_norm = 0 if norm == "none" else 2 * 4
+    assert weights == 2 * (4 * 4 * 3 ** len(shape[1:]) + (of_norm or 4))
+    assert fine(torch.randn(3, *shape)).shape == (3, 1)

@@ -58,3 +58,11 @@ def test_one_example_has_no_batch_statistics() -> None:
     model = ganvas.DCGAN(net="resize", norm="modulated")
     with pytest.raises(UserError, match="batch_size=1 is too small for batch norm"):
         ganvas.train(model, image_collection(8), steps=1, folder=None, batch_size=1)
+
+
+@pytest.mark.parametrize("model", [ganvas.DCGAN, ganvas.CGAN, ganvas.WGAN, ganvas.WGANGP, ganvas.R3GAN])
+def test_discriminators_of_all_gans_have_fine_convolutions(model: type[ganvas.DCGAN]) -> None:
+    plain, fine = (model(net="conv", width=4, fine_convolutions=n).networks((3, 16, 16), 5)["D"] for n in (0, 1))
+    assert len([*fine.parameters()]) > len([*plain.parameters()])
+    with pytest.raises(UserError, match="fine_convolutions=1 has no effect without net=conv or net=resize"):
+        ganvas.train(model(net="residual", fine_convolutions=1), image_collection(8), steps=1, folder=None)

@@ -37,7 +37,7 @@ from ..nn import Conditional, Depth, decoder, encoder, resolve_architecture
 from ..nn.augment import Augmentation, augment
 from ..nn.compilation import uncompiled
 from ..nn.discriminator import add_spectral_norm
-from ..nn.mlp import DecoderNorm, Norm
+from ..nn.mlp import Activation, DecoderNorm, Norm
 from ..objectives import adversarial
 from ..objectives.adversarial import JENSEN_SHANNON_LOSSES, Loss, confidence, generator_loss
 from ..objectives.penalties import gradient_penalty, squared_gradients
@@ -106,6 +106,8 @@ class Adversarial(LatentModel):
     """kind of networks; auto is mlp for vectors, else conv; resize is conv with a G that draws no checkerboard,
     residual has residual blocks between interpolations"""
     depth: Depth = 2
+    fine_convolutions: Annotated[int, Field(ge=0, le=16)] = 0
+    """further convolutions in D, of maps half as large as the image, where fine detail shows"""
     norm: Literal["auto"] | DecoderNorm = "auto"
     """normalisation in G; auto is batch with convolutions, none in an MLP; modulated is batch norm with gains that are
     functions of z, for net=resize (arXiv:1810.01365)"""
@@ -178,7 +180,10 @@ class Adversarial(LatentModel):
 
     def unused_options(self, shape: Shape) -> dict[str, str]:
         is_adaptive = self.augment_target is not None
-        return super().unused_options(shape) | ({} if is_adaptive else {"augment_span": "without `augment_target`"})
+        unused = {} if is_adaptive else {"augment_span": "without `augment_target`"}
+        if resolve_architecture(self.net, shape) not in ("conv", "resize"):
+            unused["fine_convolutions"] = "without net=conv or net=resize"
+        return super().unused_options(shape) | unused
 
     def validate_batch_size(self, batch: int, shape: Shape) -> None:
         if batch % self.pack:
@@ -196,8 +201,12 @@ class Adversarial(LatentModel):
         """G for examples of `shape`, and D for those of the shape `shape_d`, in which pack=2 puts two."""
         norm, norm_d = self.norms(shape)
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm)
-        D = encoder(self.net, shape_d, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
-        return finalize_network(G, shape), finalize_network(D)
+        return finalize_network(G, shape), finalize_network(self.judge(shape_d, norm_d, "leaky-relu"))
+
+    def judge(self, shape: Shape, norm: Norm, activation: Activation) -> nn.Sequential:
+        """The layers of D for examples of a shape, (b, *shape) -> (b, 1)."""
+        options: Any = {"activation": activation, "fine_convolutions": self.fine_convolutions}
+        return encoder(self.net, shape, 1, self.width, self.depth, norm=norm, **options)
 
     def networks(self, shape: Shape, classes: int = 0) -> dict[str, nn.Module]:
         shape_d, n = (self.pack * shape[0], *shape[1:]), classes if self.is_conditional else 0

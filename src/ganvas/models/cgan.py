@@ -19,7 +19,7 @@ from ..data import Data, Dataset
 from ..errors import UserError
 from ..fields import Size
 from ..model import Batch, Batches, Moves, Shape
-from ..nn import Conditional, decoder, encoder, resolve_architecture
+from ..nn import Conditional, decoder, resolve_architecture
 from ..nn.discriminator import ProjectionDiscriminator
 from ._gan import ConfigurableGAN, clip_weights
 from ._gan_defaults import PICTURE_DEFAULTS, picture_defaults
@@ -57,8 +57,7 @@ class CGAN(ConfigurableGAN):
             kind = "concatenation" if resolve_architecture(self.net, shape) == "mlp" else "projection"
         inputs = (shape_d[0] + classes, *shape_d[1:]) if kind == "concatenation" else shape_d
         G = decoder(self.net, self.latent + classes, shape, self.width, self.depth, norm=norm)
-        D = encoder(self.net, inputs, 1, self.width, self.depth, norm=norm_d, activation="leaky-relu")
-        G, D = finalize_network(G, shape), finalize_network(D)
+        G, D = finalize_network(G, shape), finalize_network(self.judge(inputs, norm_d, "leaky-relu"))
         conditional_d = ProjectionDiscriminator(D, classes) if inputs == shape_d else Conditional(D, shape_d, classes)
         return Conditional(G, (self.latent,), classes), conditional_d
 

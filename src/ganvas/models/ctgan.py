@@ -41,6 +41,7 @@ class CTGAN(Adversarial):
     tables_only: ClassVar[bool] = True
     ignored_options: ClassVar[tuple[str, ...]] = (
         "noise_distribution", "norm", "norm_d", "augment", "augment_target", "augment_span", "keep_discriminator",
+        "fine_convolutions",
     )  # fmt: skip
     fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "wasserstein"}
     default_training: ClassVar[TrainConfig] = TrainConfig(batch_size=500, steps=6000)

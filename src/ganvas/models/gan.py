@@ -11,7 +11,7 @@ uniform --latent 100 --width 1200 --activation-d maxout --width-d 240 --dropout 
 """
 
 from math import prod
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -26,6 +26,7 @@ from ._gan_networks import finalize_network
 class GAN(ConfigurableGAN):
     """A generator learns to fool a discriminator, which learns not to be fooled; both are MLPs."""
 
+    ignored_options: ClassVar[tuple[str, ...]] = ("fine_convolutions",)
     net: Literal["mlp"] = "mlp"
     width: Width = None
     """units of a hidden layer (400)"""

@@ -27,7 +27,7 @@ from torch import nn
 from ..data import Data
 from ..fields import Count, Fraction, Steps, Weight
 from ..model import Batches, Moves, Schedule, Shape, kind_of, minimize
-from ..nn import Depth, decoder, encoder
+from ..nn import Depth, decoder
 from ..nn.mlp import Activation, DecoderNorm, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
 from ._defaults import fit_schedule
@@ -109,7 +109,7 @@ class R3GAN(Adversarial):
         kind: Activation = "relu" if vectors else "leaky-relu"  # of which MLPs learn narrow modes much worse
         inputs = (shape_d[0] + 2 * features,) if vectors else shape_d
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm, activation=kind)
-        D = encoder(self.net, inputs, 1, self.width, self.depth, norm=norm_d, activation=kind)
+        D = self.judge(inputs, norm_d, kind)
         if vectors:
             D = nn.Sequential(nn.Flatten(), FourierFeatures(shape_d[0], features, SCALE), *D)
         return finalize_network(G, shape), finalize_network(D)

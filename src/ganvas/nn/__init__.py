@@ -22,19 +22,31 @@ Depth = Annotated[int, Field(gt=0, le=100)]
 
 
 def encoder(
-    net: Net, shape: Shape, out: int, width: Width, depth: int, *, norm: Norm = "none", activation: Activation = "relu"
+    net: Net,
+    shape: Shape,
+    out: int,
+    width: Width,
+    depth: int,
+    *,
+    norm: Norm = "none",
+    activation: Activation = "relu",
+    fine_convolutions: int = 0,
 ) -> nn.Sequential:
     """A network (b, *shape) -> (b, out), convolutional, residual or an MLP of `depth` hidden layers.
 
-    `width` None means 32 channels in the first convolution, or 400 units in a hidden layer.  Raises UserError for
-    convolutions on vectors, and for networks of images alone on others.
+    `width` None means 32 channels in the first convolution, or 400 units in a hidden layer; only convolutional
+    networks have `fine_convolutions`.  Raises UserError for convolutions on vectors, and for networks of images alone
+    on others.
     """
     hidden, kind = [width or 400] * depth, resolve_architecture(net, shape)
     if kind == "mlp":
         return nn.Sequential(nn.Flatten(), *mlp([prod(shape), *hidden, out], norm=norm, activation=activation))
     if kind == "residual":
         return residual_encoder(shape, out, width or 32, norm=norm, activation=activation)
-    return conv_encoder(shape, out, width or 32, norm=norm, activation=activation, spatial=kind == "spatial")
+    return conv_encoder(
+        shape, out, width or 32, norm=norm, activation=activation, spatial=kind == "spatial",
+        fine_convolutions=fine_convolutions,
+    )  # fmt: skip
 
 
 def decoder(

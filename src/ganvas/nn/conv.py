@@ -44,12 +44,20 @@ def feature_map_shapes(shape: Shape, width: int, min_size: int = 8) -> list[Shap
 
 
 def conv_encoder(
-    shape: Shape, out: int, width: int, *, norm: Norm = "none", activation: Activation = "relu", spatial: bool = False
+    shape: Shape,
+    out: int,
+    width: int,
+    *,
+    norm: Norm = "none",
+    activation: Activation = "relu",
+    spatial: bool = False,
+    fine_convolutions: int = 0,
 ) -> nn.Sequential:
     """(b, c, *size) -> (b, out): convolutions of width, 2 width, 4 width, 8 width ... channels, then a linear layer.
 
-    Normalisation, if any, comes after every convolution but the first.  With `spatial`, sizes are halved until all
-    are below 16, and a last convolution returns the `out` numbers as maps, flattened.
+    The first is followed by so many `fine_convolutions`, kernel 3 and stride 1.  Normalisation, if any, comes after
+    every convolution but the first.  With `spatial`, sizes are halved until all are below 16, and a last convolution
+    returns the `out` numbers as maps, flattened.
     """
     maps, n = feature_map_shapes(shape, width, 16 if spatial else 8), len(shape) - 1
     layers: list[nn.Module] = []
@@ -57,6 +65,9 @@ def conv_encoder(
         norm_here: Norm = norm if i > 0 else "none"
         layers.append(CONVOLUTIONS[n](large[0], small[0], *geometry(large, small), 1, bias=norm_here == "none"))
         layers += norm_activation(norm_here, activation, small[0], BATCH_NORMS[n])
+        for _ in range(fine_convolutions if i == 0 else 0):
+            layers.append(CONVOLUTIONS[n](small[0], small[0], 3, padding=1, bias=norm == "none"))
+            layers += norm_activation(norm, activation, small[0], BATCH_NORMS[n])
     c, *size = maps[-1]
     if spatial:
         last: list[nn.Module] = [CONVOLUTIONS[n](c, out // prod(size), 3, padding=1), nn.Flatten()]
