@@ -17,9 +17,9 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1580,
+    ".": 1615,
     "cli": 2600,
-    "data": 10900,
+    "data": 11000,
     "diagnostics": 232,
     "distributions": 1040,
     "evaluation": 3050,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from .escape import escape_text
 from .renamed import new_name
 
 REMEDIES = {
@@ -14,7 +15,14 @@ REMEDIES = {
 """what to do where a file cannot be written"""
 
 
-class UserError(ValueError):
+class Sentence(Exception):
+    """An error whose message is one line, in which hidden characters of names, as files may have them, are escaped."""
+
+    def __str__(self) -> str:
+        return escape_text(super().__str__())
+
+
+class UserError(Sentence, ValueError):
     """Something the caller can put right: the message says what, where and how.  Exit code 2."""
 
     is_of_rank: bool = False
@@ -30,27 +38,28 @@ class WriteError(OSError):
 
     def __str__(self) -> str:
         advice = next((remedy for remedy, numbers in REMEDIES.items() if self.errno in numbers), "see to its disk")
-        why = (self.strerror or "unknown error").lower()
-        return f"cannot write {self.filename}: {why}: {advice}, then try again; what was written before is kept"
+        name, why = escape_text(str(self.filename)), (self.strerror or "unknown error").lower()
+        return f"cannot write {name}: {why}: {advice}, then try again; what was written before is kept"
 
 
 class RunRemovedError(WriteError):
     """A run's folder, the file name, was removed or moved while it was being trained.  Exit code 1."""
 
     def __str__(self) -> str:
-        advice = f"put it back and go on with: ganvas resume {self.filename}, or start a new run"
-        return f"{self.filename} was removed or moved while it was being trained, so training has ended: {advice}"
+        name = escape_text(str(self.filename))
+        advice = f"put it back and go on with: ganvas resume {name}, or start a new run"
+        return f"{name} was removed or moved while it was being trained, so training has ended: {advice}"
 
 
-class DivergenceError(ArithmeticError):
+class DivergenceError(Sentence, ArithmeticError):
     """Training produced a NaN or an infinity.  The run keeps its last good checkpoint.  Exit code 1."""
 
 
-class RankError(RuntimeError):
+class RankError(Sentence, RuntimeError):
     """Processes that train together cannot go on: one has ended, or their weights differ.  Exit code 1."""
 
 
-class OutOfMemoryError(MemoryError):
+class OutOfMemoryError(Sentence, MemoryError):
     """Memory ran out, or does not suffice: the message says for what, and what fits.  Exit code 1."""
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ganvas.cli.app import main, print_result
+from ganvas.errors import DivergenceError, OutOfMemoryError, RankError, RunRemovedError, UserError, WriteError
+from ganvas.escape import escape_text
 from ganvas.io.text import (
     escape_lines,
-    escape_text,
     fill_in,
     format_number,
     format_step_time,
@@ -40,6 +41,18 @@ TINY = ["--steps", "2", "--batch-size", "4", "--width", "4", "--checkpoint-every
 def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert escape_text(text) == shown
     shown.encode()
+
+
+@pytest.mark.parametrize("kind", [UserError, DivergenceError, RankError, OutOfMemoryError])
+def test_errors_escape_names_also_where_python_shows_them(kind: type[Exception]) -> None:
+    assert str(kind(f"{HOSTILE}: do x")) == f"{escape_text(HOSTILE)}: do x"
+    assert str(kind(f"{kind(HOSTILE)} again")) == f"{escape_text(HOSTILE)} again"  # once
+
+
+@pytest.mark.parametrize("kind", [WriteError, RunRemovedError])
+def test_errors_of_writing_escape_names(kind: type[WriteError]) -> None:
+    assert escape_text(HOSTILE) in str(kind(28, "no space", HOSTILE))
+    assert str(kind(28, "no space", HOSTILE)).isprintable()
 
 
 def test_lines_are_kept_and_those_in_names_are_not() -> None:

@@ -26,7 +26,8 @@ from ..errors import (
     WriteError,
     error_reason,
 )
-from ..io.text import escape_lines, escape_text, replace_non_finite
+from ..escape import escape_text
+from ..io.text import escape_lines, replace_non_finite
 from . import arguments
 from .help import HelpFormatter
 

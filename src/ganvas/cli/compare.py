@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.options import split_names
+from ..escape import escape_text
 from ..evaluation import compare as comparison
 from ..inference.sampling import sample_examples
 from ..io.atomic import refuse_existing
-from ..io.text import escape_text, format_duration, format_number
+from ..io.text import format_duration, format_number
 from ..metrics import NUMBERS
 from ..training.progress import ProgressBar
 from ..viz.curves import metric_title

@@ -26,9 +26,10 @@ from ..data.report import Report, describe_dataset, describe_sizes, describe_str
 from ..data.tables.report import column_text, describe_table
 from ..data.tables.table import Table as DataTable
 from ..errors import UserError
+from ..escape import escape_text
 from ..io.atomic import refuse_existing, shorten, unused_path
 from ..io.run_folder import LOG_FILE
-from ..io.text import escape_text, format_number
+from ..io.text import format_number
 from ..training import run_records
 from ..training.commands import diagnose
 from ..training.progress import ProgressBar

@@ -12,11 +12,12 @@ from torch.nn.functional import pad
 
 from ..data import DataOptions
 from ..errors import UserError
+from ..escape import escape_text
 from ..evaluation.anomalies import ScoredExamples, score_examples, shown_errors
 from ..inference.scores import SCORES
 from ..inference.trained import Trained
 from ..io.atomic import atomic_write, refuse_existing, unused_path
-from ..io.text import escape_text, format_number
+from ..io.text import format_number
 from ..training.progress import ProgressBar
 from ..viz.html import write_page
 from ..viz.images import Examples, heat_maps, middle_slices

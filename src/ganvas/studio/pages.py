@@ -7,7 +7,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..io.text import escape_text, format_duration, format_number
+from ..escape import escape_text
+from ..io.text import format_duration, format_number
 
 SECTIONS = (("Runs", "/runs"), ("New run", "/new"), ("Explore", "/explore"), ("Lecture", "/lecture/"))
 """the parts of the studio, in the order of the menu"""

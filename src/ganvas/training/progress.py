@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from ..io.text import escape_text, format_number
+from ..escape import escape_text
+from ..io.text import format_number
 
 
 class ProgressBar:

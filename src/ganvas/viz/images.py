@@ -23,9 +23,9 @@ from ..data.images import lift_pixel_limit
 from ..data.tables.scaling import TableScaling
 from ..data.tables.write import TABLE_WRITERS
 from ..errors import UserError
+from ..escape import escape_text
 from ..io.atomic import atomic_write
 from ..io.parallel import in_parallel
-from ..io.text import escape_text
 from ..model import kind_of
 from .plots import TEXT_COLOUR, line_grid, plot_paths, scatter, scatter_by_class
 from .tables import render_rows

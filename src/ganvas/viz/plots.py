@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..io.text import escape_text
+from ..escape import escape_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
