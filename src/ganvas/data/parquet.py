@@ -22,6 +22,7 @@ from .arrays import check_array, rounding_notes
 from .containers import IMAGE_KEYS, LABEL_KEYS
 from .label_tables import parse_class
 from .listing import File, join_names
+from .parquet_footer import RowGroup, read_row_groups
 from .shards import MAX_READ_BYTES, NO_LABEL, Shards, check_shards, merge_labels, shard_error
 from .webdataset import WINDOW
 
@@ -262,11 +263,11 @@ def read_index(path: Path) -> FileIndex:
     """The index of a file, which is closed again: there may be thousands."""
     with open_file(path) as file, wrap_read_errors(path):
         columns = find_columns(file.schema_arrow, path)
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        groups = read_row_groups(path)
         check_types(groups, file.schema)
         names = (columns.image,) if columns.image else columns.numbers
         sizes = [group_bytes(group, names) for group in groups]
-        rows, largest = [group.num_rows for group in groups], largest_integer(groups, columns.numbers)
+        rows, largest = [group.rows for group in groups], largest_integer(groups, columns.numbers, file.schema)
         return FileIndex(columns, rows, sizes, largest, *read_labels(file, path, columns))
 
 
@@ -303,28 +304,30 @@ def open_parquet(files: Sequence[Path], training: Sequence[Path] = ()) -> Parque
     return shards
 
 
-def check_types(groups: Sequence[Any], schema: Any) -> None:
-    """ValueError where a column of a row group is of another type than the file's: Arrow ends the process for that."""
+def check_types(groups: Sequence[RowGroup], schema: Any) -> None:
+    """ValueError where a column of a row group is of another type than the file's, which Arrow does not look for."""
     types = [schema.column(i).physical_type for i in range(len(schema))]
     for i, group in enumerate(groups):
-        if (found := [group.column(j).physical_type for j in range(group.num_columns)]) != types:
+        if (found := [chunk.kind for chunk in group.chunks]) != types:
             raise ValueError(f"row group {i} has columns of the types {', '.join(found)}, not {', '.join(types)}")
 
 
-def group_bytes(group: Any, columns: Sequence[str]) -> int:
+def group_bytes(group: RowGroup, columns: Sequence[str]) -> int:
     """Bytes of these columns of a row group, as its metadata says, before compression, and as float32."""
     prefixes = tuple(f"{name}." for name in columns)  # of the fields of a struct, or of the items of a list
-    chunks = [group.column(i) for i in range(group.num_columns)]
-    own = [c for c in chunks if c.path_in_schema in columns or c.path_in_schema.startswith(prefixes)]
-    return sum(max(c.total_uncompressed_size, 4 * c.num_values) for c in own)
+    own = [chunk for chunk in group.chunks if chunk.name in columns or chunk.name.startswith(prefixes)]
+    return sum(max(chunk.n_bytes, 4 * chunk.values) for chunk in own)
 
 
-def largest_integer(groups: Sequence[Any], columns: Sequence[str]) -> tuple[int, str]:
+def largest_integer(groups: Sequence[RowGroup], columns: Sequence[str], schema: Any) -> tuple[int, str]:
     """The largest integer of these columns, its sign aside, and the column: by the metadata, where they say it."""
-    chunks = (group.column(i) for group in groups for i in range(group.num_columns))
-    pairs = ((chunk.path_in_schema.partition(".list.")[0], chunk.statistics) for chunk in chunks)
-    known = [(name, s) for name, s in pairs if name in columns and s is not None and isinstance(s.max, int)]
-    return max(((max(s.max, -s.min), f"the column {name}") for name, s in known), default=(0, ""))
+    largest = (0, "")
+    for j in range(len(schema)):
+        name, signed = schema.column(j).path.partition(".list.")[0], "UINT" not in schema.column(j).converted_type
+        known = [group.chunks[j].bounds for group in groups if group.chunks[j].kind in ("INT32", "INT64")]
+        for bound in (bound for bounds in known if bounds and name in columns for bound in bounds):
+            largest = max(largest, (abs(int.from_bytes(bound, "little", signed=signed)), f"the column {name}"))
+    return largest
 
 
 def row_hashes(name: str, n: int) -> np.ndarray:

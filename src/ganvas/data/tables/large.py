@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from pyarrow.parquet import ParquetFile
 
 from ...errors import UserError
 from .. import decoded
@@ -26,6 +25,7 @@ from ..listing import join_names
 from ..memory import MAX_MEMORY_SHARE, available_memory, format_bytes
 from ..options import DataOptions
 from ..parquet import open_file, wrap_read_errors
+from ..parquet_footer import read_row_groups
 from ..shard_files import PARQUET
 from . import text_files
 from .columns import Column, column_from_json
@@ -58,10 +58,10 @@ def is_large(path: Path, options: DataOptions) -> bool:
 
 def parquet_need(path: Path) -> int:
     """Bytes of memory that reading a whole Parquet file takes, about; 0 where it does not say it."""
-    with suppress(pa.ArrowException, OSError), ParquetFile(path) as file:
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        numbers = 8 * int(file.metadata.num_rows) * int(file.metadata.num_columns)
-        return MEMORY_COPIES * max(numbers, sum(int(group.total_byte_size) for group in groups))
+    with suppress(OSError, ValueError):
+        groups = read_row_groups(path)
+        numbers = 8 * sum(group.rows * len(group.chunks) for group in groups)
+        return MEMORY_COPIES * max(numbers, sum(group.n_bytes for group in groups))
     return 0
 
 

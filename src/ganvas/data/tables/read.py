@@ -14,6 +14,7 @@ from ..layout import dataset_name
 from ..memory import check_memory
 from ..options import DataOptions, Progress
 from ..parquet import holds_images, open_file, wrap_read_errors
+from ..parquet_footer import read_row_groups
 from ..shard_files import PARQUET
 from .text_files import MEMORY_RATIO, TEXT_SUFFIXES, read_texts
 
@@ -111,8 +112,8 @@ def read_typed(path: Path) -> "pd.DataFrame":
 def read_parquet(path: Path) -> "pa.Table":
     """All columns of a Parquet file; UserError where memory is too short."""
     with open_file(path) as file:
-        groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
-        check_memory(MEMORY_RATIO * sum(groups), f"reading {path}", "give fewer rows or columns of it")
+        need = MEMORY_RATIO * sum(group.n_bytes for group in read_row_groups(path))
+        check_memory(need, f"reading {path}", "give fewer rows or columns of it")
         return file.read()
 
 
