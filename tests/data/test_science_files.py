@@ -314,3 +314,29 @@ def test_a_chunk_of_hdf5_without_bytes(tmp_path: Path) -> None:
     (tmp_path / "x.h5").write_bytes(content.replace(size.to_bytes(4, "little"), bytes(4)))
     with pytest.raises(UserError, match="damaged or no HDF5 file: /x has a chunk of 0 bytes, fewer than its checksum"):
         load(tmp_path / "x.h5")
+
+
+def test_a_circle_in_a_heap_of_hdf5(tmp_path: Path) -> None:
+    """HDF5 would follow the free blocks until memory is full."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"], file["a/b"] = FIELD, FIELD
+    assert load(tmp_path / "x.h5:x").shape == (1, 8, 7)
+    content = bytearray((tmp_path / "x.h5").read_bytes())
+    _, block, start = struct.unpack_from("<3Q", content, content.index(b"HEAP") + 8)
+    struct.pack_into("<Q", content, start + block, block)
+    (tmp_path / "x.h5").write_bytes(content)
+    with pytest.raises(UserError, match="x.h5 is damaged: the free room in a heap of names is a circle"):
+        load(tmp_path / "x.h5:x")
+
+
+@pytest.mark.parametrize("name", ["/y", "x/", "x//y"])
+def test_a_zip_of_zarr_with_a_member_without_a_name(name: str, tmp_path: Path) -> None:
+    """Zarr would take the group for a member of itself, and so on."""
+    pytest.importorskip("zarr")
+    with ZipFile(tmp_path / "x.zarr.zip", "w") as archive:
+        archive.writestr(".zgroup", '{"zarr_format": 2}')
+        archive.writestr(name, "{}")
+    what = "it holds no arrays" if name == "x/" else "a member of the zip has no name"
+    with pytest.raises(UserError, match=f"x.zarr.zip .*{what}"):
+        load(tmp_path / "x.zarr.zip")

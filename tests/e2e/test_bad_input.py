@@ -166,6 +166,7 @@ def test_bad_configuration_files(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("latnt: 3\n", "run.yaml, line 1: train vae has no option 'latnt'. Did you mean \"latent\""),
         ("latent: 3\nlatent: 4\n", "run.yaml, line 2: latent is given twice, first in line 1"),
         ("- latent\n", "run.yaml: it holds no options"),
+        ("latent: " + 9 * "[1," + 2000 * "[", "run.yaml: it holds no options"),
         ("latent: {a: 1}\n", "run.yaml, line 1: latent takes values or a list of them, nothing nested"),
         ("latent: [1, 2]\n", "run.yaml, line 1: latent takes 1 value, not 2"),
         ("balanced: 3\n", "run.yaml, line 1: balanced is true or false, not '3'"),

@@ -18,6 +18,8 @@ from ..renamed import fixed_message, new_name
 NONE_WORDS, NULL_WORDS = ("none", "null", "~"), ("null", "~", "")
 """texts that mean no value, in lower case: on the command line, and in a file where they are not quoted"""
 BOOLEAN_WORDS = ("true", "false", "yes", "no", "on", "off")
+MAX_BRACKETS = 20
+"""how many brackets may be open at once in a file of options: a value needs one"""
 NO_OPTIONS_MESSAGE = "it holds no options: give one a line, e.g. `latent: 16`"
 
 
@@ -120,8 +122,14 @@ def read_options(path: str) -> Options:
     """
     import yaml  # type: ignore[import-untyped]
 
+    class Loader(yaml.BaseLoader):  # type: ignore[misc]
+        def fetch_flow_collection_start(self, token: Any) -> None:  # each takes time for all that are open
+            if self.flow_level == MAX_BRACKETS:
+                raise RecursionError
+            super().fetch_flow_collection_start(token)
+
     try:
-        root = yaml.compose(Path(path).read_bytes().decode("utf-8-sig"), yaml.BaseLoader) or yaml.MappingNode("", [])
+        root = yaml.compose(Path(path).read_bytes().decode("utf-8-sig"), Loader) or yaml.MappingNode("", [])
     except OSError as error:
         raise UserError(f"{path}: {error_reason(error)}") from error
     except yaml.MarkedYAMLError as error:

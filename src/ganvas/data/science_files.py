@@ -13,6 +13,7 @@ from math import prod
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -29,6 +30,8 @@ HDF5_SUFFIXES, NIFTI_SUFFIXES, DICOM_SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", 
 ZARR_SUFFIXES, ZARR_FILES = (".zarr", ".zarr.zip"), ("zarr.json", ".zgroup", ".zarray")
 """what files of Zarr end in, and of which one lies in a folder"""
 CHECKSUM_BYTES = 4  # of HDF5's filter fletcher32
+HEAP, HEAP_SCAN_BYTES, MIN_BLOCK_BYTES, NO_BLOCK = b"HEAP\0\0\0\0", 2**30, 16, 1
+"""how a heap of names begins in HDF5, in how many bytes it is looked for, what a free block takes, and none follows"""
 REMEDY = "give fewer examples, or smaller ones"
 
 
@@ -72,6 +75,7 @@ def import_library(name: str, extra: str, path: Path) -> Any:
 def open_hdf5(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[str]]]:
     """What reads an array of an HDF5 file, and the names of those that may be examples, labels or names of classes."""
     h5py = import_library("h5py", "hdf5", path)
+    check_heaps(path)
     with wrap_read_errors(path, "damaged or no HDF5 file"), h5py.File(path, "r") as file:
         names: list[str] = []
 
@@ -90,6 +94,25 @@ def open_hdf5(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[st
 
         file.visititems(visit)
         yield read, names
+
+
+def check_heaps(path: Path) -> None:
+    """UserError where free blocks of a heap follow each other in a circle: HDF5 would go round until memory is full.
+
+    A heap has the names of a group: its signature, its size, where its first free block is, and where its bytes are; a
+    free block begins with where the next one is (File Format Specification 3.0, III.D).
+    """
+    if not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        left, at = len(content) // MIN_BLOCK_BYTES, content.find(HEAP, 0, HEAP_SCAN_BYTES)
+        while at >= 0 and at + 32 <= len(content):
+            size, block, start = struct.unpack_from("<3Q", content, at + len(HEAP))
+            while block != NO_BLOCK and block < size and start + block + 8 <= len(content):
+                if not (left := left - 1):
+                    raise UserError(f"{path} is damaged: the free room in a heap of names is a circle")
+                (block,) = struct.unpack_from("<Q", content, start + block)
+            at = content.find(HEAP, at + 1, HEAP_SCAN_BYTES)
 
 
 def check_chunks(array: Any) -> None:
@@ -124,7 +147,7 @@ def open_zarr(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[st
     zarr = import_library("zarr", "zarr", path)
     with wrap_read_errors(path, "damaged or no Zarr data"):
         try:
-            root = zarr.open(path if path.is_dir() else zarr.storage.ZipStore(path, mode="r"), mode="r")
+            root = zarr.open(path if path.is_dir() else open_zip(zarr, path), mode="r")
         except FileNotFoundError as error:
             raise ValueError("it holds no array and no group") from error
         with closing(root.store):
@@ -132,6 +155,14 @@ def open_zarr(path: Path) -> Iterator[tuple[Callable[[str], np.ndarray], list[st
             arrays = {name: item for name, item in members.items() if isinstance(item, zarr.Array)}
             names = [name for name, array in sorted(arrays.items()) if may_be_read(name, array.ndim)]
             yield (lambda name: read_zarr(arrays[name], f"{path}, {name},")), names
+
+
+def open_zip(zarr: Any, path: Path) -> Any:
+    """A zip of Zarr's; ValueError for an empty name in a member's path: Zarr would take the group for its member."""
+    with ZipFile(path) as archive:
+        if any("" in name.removesuffix("/").split("/") for name in archive.namelist()):
+            raise ValueError("a member of the zip has no name")
+    return zarr.storage.ZipStore(path, mode="r")
 
 
 def read_zarr(array: Any, name: str) -> np.ndarray:
