@@ -11,6 +11,10 @@ import ganvas
 from ganvas.cli.arguments import read_options
 from ganvas.cli.inspect import diagnose_run, doctor
 from ganvas.data import DataOptions, load
+from ganvas.data.duplicates import find_duplicates
+from ganvas.data.tables.frame import as_written, to_frame
+from ganvas.data.tables.report import describe_table
+from ganvas.data.tables.table import Table
 from ganvas.training import run_records
 from ganvas.training.checkpoint import check_checkpoint
 
@@ -54,6 +58,15 @@ def read_data(name: str, folder: Path, random: Random) -> None:
     load(folder / name, DataOptions(**options, limit=random.choice((None, None, 2))))
 
 
+def read_rows(name: str, folder: Path, random: Random) -> None:
+    """Read the file as a table, in memory or a part at a time, describe it, and write rows as it has them."""
+    source = f"sqlite:///{folder / name}#rows" if name.endswith(".db") else folder / name
+    table = load(source, DataOptions(stream=random.choice(("auto", "never", "always")), holdout=0))
+    if isinstance(table, Table):
+        describe_table(table, find_duplicates(table))
+        as_written(table.columns, to_frame(table.columns, table.x))
+
+
 def data_cases(folder: Path) -> list[Case]:
     """Every kind of data: a file by itself, or in a folder with others."""
     images, batches = folder / "images", folder / "cifar"
@@ -65,7 +78,12 @@ def data_cases(folder: Path) -> list[Case]:
     for each in records:
         (batches / each.name).write_bytes(each.parts[0])
     kinds = {"images": image_inputs(), "archives": archives(), "CIFAR": [archive], **array_inputs(), **library_inputs()}
-    cases = [Case(kind, each, partial(read_data, each.name)) for kind, some in kinds.items() for each in some]
+    readers = {"rows": read_rows}
+    cases = [
+        Case(kind, each, partial(readers.get(kind, read_data), each.name))
+        for kind, some in kinds.items()
+        for each in some
+    ]
     by_folder = (("images", image_inputs()[:3], images), ("tables", tables(), images), ("CIFAR", records, batches))
     cases += [Case(kind, each, partial(read_data, ""), beside) for kind, some, beside in by_folder for each in some]
     return [*cases, Case("options", options_file(), lambda path, random: read_options(str(path / "run.yaml")))]

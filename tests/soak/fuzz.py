@@ -28,7 +28,7 @@ CPU_SECONDS, MEMORY = 1.0, 2**30
 BATCH = 1000
 """files that one child process reads"""
 OUR_ERRORS = (UserError, WriteError, DivergenceError)
-MODELS_OF_RUNS = ("vae", "gan")
+MODELS_OF_RUNS = ("vae", "gan", "ctgan")
 """models whose runs' files are damaged"""
 
 

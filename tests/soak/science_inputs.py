@@ -2,10 +2,13 @@
 
 import gzip
 import io
+import sqlite3
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -80,15 +83,28 @@ def rows() -> list[Input]:
     )
     frame = frame.assign(day=days.strftime("%d.%m.%Y"), unit=[f"{i % 9} kg" for i in range(20)])
     text, typed = frame.to_csv(index=False), frame.assign(t=days, c=pd.Categorical(list("xyzx") * 5))
-    feather, table = io.BytesIO(), io.BytesIO()
+    feather, table, sums = io.BytesIO(), io.BytesIO(), frame.to_csv(index=False, sep=";", decimal=",")
     typed.to_feather(feather)
     typed.to_parquet(table)
     return [
         whole("rows.csv", text.encode()), whole("wide.csv", text.encode("utf-16")),
         whole("rows.tsv", frame.to_csv(index=False, sep="\t").encode()),
+        whole("latin.csv", sums.replace("kg", "m\u00b2").encode("cp1252")),
         Input("rows.csv.gz", [text.encode()], lambda parts: gzip.compress(parts[0], 1, mtime=0)),
         whole("rows.feather", feather.getvalue()), whole("rows.parquet", table.getvalue()),
+        whole("rows.db", database(frame)),
     ]  # fmt: skip
+
+
+def database(frame: Any) -> bytes:
+    """A table and a view of SQLite, with numbers, texts, bytes and nothing."""
+    with TemporaryDirectory() as folder, closing(sqlite3.connect(Path(folder) / "x.db")) as connection:
+        connection.execute("PRAGMA page_size = 512")
+        frame.to_sql("rows", connection, index=False)
+        connection.execute("CREATE VIEW few AS SELECT id, v AS w FROM rows WHERE id < 5")
+        connection.execute("UPDATE rows SET day = x'00ff' WHERE id = 3")
+        connection.commit()
+        return (Path(folder) / "x.db").read_bytes()
 
 
 def library_inputs() -> dict[str, list[Input]]:

@@ -21,7 +21,7 @@ from ..data.tables.scaling import TableScaling
 from ..distributions import priors as latent_priors
 from ..distributions.posteriors import normal_log_prob
 from ..distributions.priors import BEST, PRIOR_TYPES, STANDARD
-from ..errors import UserError
+from ..errors import InvalidFileError, UserError
 from ..io.run_folder import RunFolder, find_weights
 from ..io.safetensors import read_safetensors, write_safetensors
 from ..model import EncoderModel, GenerativeModel, Model, TranslationModel, model_name, to_dict
@@ -362,7 +362,10 @@ def load_trained(path: str | Path, device: torch.device | None = None, **network
     priors = latent_priors.deserialize_priors(weights, header, file) if has_priors else None
     shape = tuple(tuple(n) if isinstance(n, list) else n for n in header["shape"])
     classes = len(header.get("classes", []))
-    scaling = scaling_from_state(weights, header, model)
+    try:
+        scaling = scaling_from_state(weights, header, model)
+    except ValueError as error:
+        raise InvalidFileError(f"{file}: {error}") from error
     shape = getattr(scaling[0], "shape", shape)  # a table's knows its blocks
     mismatch = f"{file}: the weights do not fit its own header"
     nets = load_networks(model, shape, classes, weights, keeps_discriminator(model), mismatch).to(device or CPU)

@@ -102,12 +102,6 @@ class Constraints:
         """In JSON's types."""
         return {"items": [asdict(item) for item in self.items], "kept": list(self.kept)}
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Constraints":
-        """The inverse of `as_json`."""
-        items = ({**item, "places": tuple(item["places"]), "signs": tuple(item["signs"])} for item in values["items"])
-        return cls(tuple(Constraint(**item) for item in items), tuple(values["kept"]))
-
     def learnt_columns(self, columns: Sequence[Column]) -> list[Column]:
         """The columns as what is learnt of them is: of a gap without the values that many rows of the column have."""
         changed = {self.items[i].places[-1]: self.items[i] for i in self.kept}

@@ -1,6 +1,5 @@
 """How a model sees the rows of a table, as the `Scaling` of its file."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,12 +7,13 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from ...errors import first_line
 from ...model import Shape
 from ..dataset import Dataset
 from ..scaling import Scaling
-from .columns import Column, column_from_json
-from .constraints import Constraints
+from .columns import Column
 from .encoding import TableEncoding
+from .stored import check_encoding, check_rows, read_columns, read_constraints
 from .table import Table
 
 TENSORS = ("atoms", "knots", "ranks", "shares")
@@ -71,11 +71,20 @@ def table_state(scaling: TableScaling) -> tuple[dict[str, Tensor], dict[str, Any
 def table_from_state(
     tensors: dict[str, Tensor], header: dict[str, Any], pixel_range: tuple[float, float]
 ) -> TableScaling | None:
-    """The scaling that a file keeps of a table, taken out of its tensors and its header; None where it has none."""
+    """The scaling that a file keeps of a table, taken out of its tensors and its header; None where it has none.
+
+    ValueError where it is damaged.
+    """
     if (table := header.pop("table", None)) is None:
         return None
-    columns: Sequence[Column] = [column_from_json(values) for values in table["columns"]]
-    parts = {name: tensors.pop(f"scaling/0/{name}") for name in TENSORS}
-    constraints = Constraints.from_json(table["constraints"]) if "constraints" in table else Constraints()
-    encoding = TableEncoding.from_state(parts, table["entries"], constraints)
-    return TableScaling(pixel_range, columns=tuple(columns), encoding=encoding)
+    try:
+        columns = read_columns(table["columns"])
+        learnt = [column for column in columns if column.is_learnt]
+        constraints = read_constraints(table.get("constraints", {}), len(learnt))
+        parts = {name: tensors.pop(f"scaling/0/{name}") for name in TENSORS}
+        encoding = TableEncoding.from_state(parts, table["entries"], constraints)
+        check_encoding(encoding, learnt)
+        check_rows(columns, encoding)
+    except Exception as error:  # whatever damage leads to
+        raise ValueError(f"what it says of the columns of its table is damaged: {first_line(error)}") from error
+    return TableScaling(pixel_range, columns=columns, encoding=encoding)
