@@ -27,15 +27,9 @@ from ganvas.studio.settings import Settings
 from ganvas.studio.sources import allowed_source
 from ganvas.training.report import write_report
 from ganvas.web import guard
+from tests.support.tables import write_table
 
 HEADERS = {guard.HEADER: "1"}
-
-
-def write_table(path: Path) -> str:
-    """A table of 60 rows with an identifier, a name that is code, and values that are missing."""
-    rows = [f"{1000 + 7 * i},{'<i>' if i % 3 else 'b&c'},{'' if i % 5 == 0 else i / 4},{i % 2}" for i in range(60)]
-    path.write_text("id,<b>kind</b>,amount,flag\n" + "\n".join(rows) + "\n")
-    return str(path)
 
 
 @pytest.fixture(scope="module")

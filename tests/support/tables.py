@@ -1,5 +1,7 @@
 """Small tables: with a column of every kind that a model sees otherwise, and with columns that depend on each other."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -54,3 +56,10 @@ def shuffle_columns(x: np.ndarray, seed: int = 0) -> np.ndarray:
     """The rows, each column of them shuffled by itself."""
     random = np.random.default_rng(seed)
     return np.stack([random.permutation(column) for column in x.T], 1)
+
+
+def write_table(path: Path) -> str:
+    """Write 60 rows with an identifier, a name that is code and missing values; returns the path."""
+    rows = [f"{1000 + 7 * i},{'<i>' if i % 3 else 'b&c'},{'' if i % 5 == 0 else i / 4},{i % 2}" for i in range(60)]
+    path.write_text("id,<b>kind</b>,amount,flag\n" + "\n".join(rows) + "\n")
+    return str(path)
