@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from PIL import Image
 
 from ganvas.cli.app import main
 from ganvas.models import MODELS
-from ganvas.training import fit
+from ganvas.training import fit, signals
 from ganvas.training.run_records import checkpoint_step
 from tests.support.data import write_folder
 from tests.support.folders import check_same_bits
@@ -103,6 +104,28 @@ def test_sighup_and_sigterm_save_then_stop(
     step = checkpoint_step(Path("run"))
     assert 12 <= step <= 13
     assert f"stopped at step {step} of 40; go on with: ganvas resume run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--seeds", "2"]], ids=["a run", "a group"])
+def test_a_file_saves_then_stops(
+    arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the studio asks, on Windows too; a group stops as one, and no request is left to the next process."""
+    training = fit.training
+
+    def asked(*states: Any) -> Iterator[int]:
+        for step in training(*states):
+            if step == 12:
+                next(Path().glob("run*/.lock")).with_name(".stop").touch()
+            yield step
+
+    monkeypatch.setattr(fit, "training", asked)
+    monkeypatch.setattr(signals, "LOOK_SECONDS", 0.0)
+    assert main([*command("vae", folder), *arguments, "--folder", "run"]) == 128 + signal.SIGTERM
+    assert len({checkpoint_step(path.parent) for path in Path().glob("run*/state.ckpt")}) == 1
+    assert re.search(r"stopped at step 1[23] of 40; go on with: ganvas resume run", capsys.readouterr().err)
+    assert not list(Path().glob("run*/.stop"))
+    assert main(["resume", "run", "--steps", "14", "--quiet"]) == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")

@@ -1,7 +1,6 @@
 """Processes that the studio starts: they are detached, and what they say is kept."""
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -65,19 +64,43 @@ def test_a_start_lives_apart_and_can_be_cancelled(command: Callable[[str], None]
 
 
 def test_only_who_trains_there_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number that a killed run left behind, or that somebody else wrote, may be of any process."""
-    sent = list[tuple[int, int]]()
+    """A number that a killed run left, or that somebody wrote, may be of any process; none gets a signal."""
+    request, kill = tmp_path / ".stop", os.kill
     (tmp_path / ".lock").write_text(str(os.getpid()))
-    kill = os.kill
-    monkeypatch.setattr(os, "kill", lambda *how: sent.append(how) if how[1] else kill(*how))
+    monkeypatch.setattr(os, "kill", lambda *how: pytest.fail("a signal") if how[1] else kill(*how))
     with pytest.raises(UserError, match="not being trained"):
         processes.stop(tmp_path)
-    assert sent == []
+    request.touch()  # too late for the run before
     with run_lock(tmp_path, print):
-        processes.stop(tmp_path)
+        assert not request.exists()
+        for _ in range(2):
+            processes.stop(tmp_path)
+        assert request.exists()
         with pytest.raises(UserError, match="is being trained"):
             processes.resume(SETTINGS, tmp_path)
-    assert sent == [(os.getpid(), signal.SIGTERM)]
+    assert not request.exists()
+
+
+def test_a_request_to_stop_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / ".stop").symlink_to(tmp_path / "elsewhere")
+    with run_lock(tmp_path, print):
+        (tmp_path / ".stop").symlink_to(tmp_path / "elsewhere")
+        processes.stop(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_start_is_known_to_live_without_shared_locks(
+    command: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows: while the server that began it lives."""
+    monkeypatch.setattr(processes, "share_file", lambda descriptor: None)
+    command("import time; time.sleep(60)")
+    name = processes.start(SETTINGS, ["vae", "data"])
+    assert processes.list_starts(SETTINGS) == {name: True}
+    with pytest.raises(UserError, match="is being trained"):
+        processes.resume(SETTINGS, Path("runs") / name)
+    processes.cancel(name)
+    wait_until(lambda: not processes.children)
 
 
 def test_a_second_resume_waits_for_the_first(command: Callable[[str], None], tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from ..errors import UserError, write_error
 
 LOCK_FILE = ".lock"
 """in a run folder while a process writes there; it holds the process's number"""
+STOP_FILE = ".stop"
+"""in a run folder while whoever trains there is asked to save and stop: Windows has no signal for that"""
 UNSUPPORTED_ERRNOS = {errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 """how a file system says that it has no locks"""
 held_descriptors: set[int] = set()
@@ -55,6 +57,7 @@ def run_lock(folder: Path, report: Callable[[Sequence[str]], None]) -> Iterator[
         finally:
             held_folders.discard(name)
         return
+    remove_request(folder)
     try:
         with suppress(OSError):  # on a full disk nobody learns whose lock it is
             os.ftruncate(descriptor, 0)
@@ -65,9 +68,16 @@ def run_lock(folder: Path, report: Callable[[Sequence[str]], None]) -> Iterator[
         held_folders.discard(name)
         if descriptor in held_descriptors:  # not so in a child process
             held_descriptors.discard(descriptor)
+            remove_request(folder)
             if os.name != "nt":  # while it is locked: whoever has opened it already sees that it is gone
                 path.unlink(missing_ok=True)
             os.close(descriptor)
+
+
+def remove_request(folder: Path) -> None:
+    """Forget that somebody was asked to stop: it was the one before, or it is done."""
+    with suppress(OSError):
+        (folder / STOP_FILE).unlink()
 
 
 def acquire(path: Path) -> int | None:
@@ -142,6 +152,16 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def is_training(folder: Path) -> bool:
+    """Whether a process trains in a folder, and holds its lock: the number of one that was killed may be another's."""
+    if lock_owner(folder) is None:
+        return False
+    try:
+        return is_locked(folder / LOCK_FILE)
+    except OSError:  # of another user, say
+        return True
 
 
 def is_alive(process: int) -> bool:

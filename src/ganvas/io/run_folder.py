@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import RunRemovedError, UserError
 from ..renamed import with_new_keys
 from .atomic import append_text, atomic_write, find_temporaries
-from .lock import LOCK_FILE, held_folder, run_lock
+from .lock import LOCK_FILE, STOP_FILE, held_folder, run_lock
 from .text import replace_non_finite
 
 CONFIG_FILE, LOG_FILE, CURVES_FILE, CHECKPOINT_FILE = "config.json", "log.jsonl", "curves.png", "state.ckpt"
@@ -60,7 +60,7 @@ class RunFolder:
         """Whether it has no run: it is empty, or holds what a run that was killed at its very beginning leaves."""
         if not self.path.is_dir():
             return False
-        left = {LOCK_FILE, MODEL_SOURCE_FILE, *(path.name for path in self.temporaries())}
+        left = {LOCK_FILE, STOP_FILE, MODEL_SOURCE_FILE, *(path.name for path in self.temporaries())}
         return {path.name for path in self.path.iterdir()} <= left
 
     def check_new(self) -> None:

@@ -10,15 +10,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import UserError, error_reason, write_error
+from ..errors import UserError, write_error
 from ..io.atomic import shorten
-from ..io.lock import LOCK_FILE, is_locked, lock_owner, share_file
+from ..io.lock import LOCK_FILE, STOP_FILE, is_locked, is_training, share_file
 from ..io.run_folder import RunFolder
 from ..training.run_records import find_group
 
@@ -64,7 +65,7 @@ def reserve(settings: "Settings", name: str) -> tuple[str, BinaryIO] | None:
 def resume(settings: "Settings", folder: Path) -> None:
     """Begin `ganvas resume` of a run; UserError where a process trains it, or is about to."""
     path = output_path(settings, folder.name)
-    if lock_owner(folder) is not None or (path.exists() and is_locked(path)):
+    if is_training(folder) or lives(path):
         raise UserError(f"{folder.name} is being trained: wait until it is done, or stop it first")
     with open_output(settings, folder.name, "ab") as file:
         spawn(file, folder.name, ["resume", str(folder)])
@@ -96,17 +97,17 @@ def reap(name: str, child: subprocess.Popen[bytes], output: Path) -> None:
 def stop(folder: Path) -> None:
     """Ask whoever trains in a folder to save and stop, as Ctrl-C does; UserError where nobody does.
 
-    A group of runs has one process, so all of it stops.
+    A file asks (`training.signals`), so no process gets a signal that is another's by now, and Windows, which has no
+    such signal, is as all others.  A group of runs has one process, so all of it stops.
     """
-    if os.name == "nt":
-        raise UserError("Windows cannot ask a process to stop: press Ctrl-C where it was started")
-    owner, lock = lock_owner(folder), folder / LOCK_FILE
-    if owner is None or lock.is_symlink() or not is_locked(lock):  # else the number may be of any process
+    request = folder / STOP_FILE
+    if (folder / LOCK_FILE).is_symlink() or not is_training(folder):
         raise UserError(f"{folder.name} is not being trained")
     try:
-        os.kill(owner, signal.SIGTERM)
+        with suppress(FileExistsError):  # it was asked before; and no link is followed
+            request.open("xb").close()
     except OSError as error:
-        raise UserError(f"{folder.name} is trained by process {owner}: {error_reason(error)}") from error
+        raise write_error(request, error) from error
 
 
 def cancel(name: str) -> None:
@@ -140,9 +141,14 @@ def list_starts(settings: "Settings") -> dict[str, bool]:
     for _, path in reversed(paths):
         if RunFolder(runs_dir / path.stem).is_run or find_group(runs_dir / path.stem, runs_dir):
             continue
-        if (lives := is_locked(path)) or not has_trained(path):
-            starts[path.stem] = lives
+        if (alive := lives(path)) or not has_trained(path):
+            starts[path.stem] = alive
     return starts
+
+
+def lives(output: Path) -> bool:
+    """Whether the process lives that writes to a file; where files have no shared locks, as on Windows, one of ours."""
+    return output.stem in children or (output.exists() and is_locked(output))
 
 
 def has_trained(output: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import UserError, error_reason, first_line
-from ..io.lock import LOCK_FILE, is_locked, lock_owner
+from ..io.lock import is_training
 from ..io.run_folder import RunFolder
 from ..training.run_records import end_step, losses_of, parse_log_line, read_config, saved_step
 from . import processes
@@ -188,16 +188,6 @@ def stamp(folder: Path) -> Stamp:
         except OSError:
             times.append((0, 0, 0))
     return (*times, is_training(folder))
-
-
-def is_training(folder: Path) -> bool:
-    """Whether a process trains in a folder, and holds its lock: the number of one that was killed may be another's."""
-    if lock_owner(folder) is None:
-        return False
-    try:
-        return is_locked(folder / LOCK_FILE)
-    except OSError:  # of another user, say
-        return True
 
 
 def read_any_card(folder: Path) -> RunCard:

@@ -190,7 +190,7 @@ class Run:
                     diagnoses = examine(self.model, step if is_last else steps, lines, self.config)
                     progress.warn([diagnosis.sentence for diagnosis in diagnoses if diagnosis.is_alarm])
             is_late = time.monotonic() >= self.save_deadline
-            stop.signal, *flags = agree(stop.signal, is_last, is_late)
+            stop.signal, *flags = agree(stop.look([self.folder]), is_last, is_late)
             is_last, is_late = map(bool, flags)
             if is_checkpoint or stop.signal or is_late:
                 self.state.meter.fetch()  # nothing is saved that was not finite

@@ -278,13 +278,13 @@ def advance_all(
     Runs that are behind the others, because the process was killed while it saved them, catch up first.  A request to
     stop counts from the next round on, so that all stop after the same step; returned is its signal, or 0.
     """
-    request, stopped = StopRequest(), 0
+    request, stopped = StopRequest(next_look=float("inf")), 0  # it is told of files between rounds
     for run in active:
         run.stop = request
     iterators = {id(run): run.advance() for run in active}
     due = list(active)
     while due:
-        request.signal = stop.signal
+        request.signal = stop.look([run.folder for run in active])
         for run in due:
             try:
                 next(iterators[id(run)])

@@ -27,7 +27,7 @@ from ..inference.schema import (
     parse_state,
     parse_weights,
 )
-from ..io.lock import LOCK_FILE
+from ..io.lock import LOCK_FILE, STOP_FILE
 from ..io.run_folder import FILES, LAST_WEIGHTS_FILE, WEIGHTS_FILE, RunFolder
 from ..io.safetensors import read_header, read_safetensors
 from ..models import find_model_class
@@ -161,7 +161,7 @@ class RunFiles:
             if path in temporaries or (part.startswith("shards-") and part not in ours):
                 remedy = f"ganvas resume {self.folder} removes it, unless it is of a run that is being trained"
                 reports[path] = FileReport(self.name(path), LEFT_OVER, remedy=remedy)
-            elif path.name != LOCK_FILE:
+            elif path.name not in (LOCK_FILE, STOP_FILE):
                 reports[path] = FileReport(self.name(path), WHOLE if part in ours else FOREIGN)
         return list(reports.values())
 

@@ -4,14 +4,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..io.lock import STOP_FILE
+
 HANGUP: int = getattr(signal, "SIGHUP", 0)
 """what a process gets whose terminal is closed; 0 on Windows, which has no such signal"""
+LOOK_SECONDS = 0.5
+"""how often a run looks for a file that asks it to stop: more often would slow short steps on slow disks"""
 
 
 @dataclass
@@ -20,6 +26,17 @@ class StopRequest:
 
     signal: int = 0
     """the number of the signal that asked; 0 where none has"""
+    next_look: float = 0.0
+    """when it looks for files again, by `time.monotonic`"""
+
+    def look(self, folders: Sequence[Path]) -> int:
+        """The signal; SIGTERM where a file in one of these run folders asks in its place, as on a page."""
+        now = time.monotonic()
+        if not self.signal and now >= self.next_look:
+            self.next_look = now + LOOK_SECONDS
+            if any((folder / STOP_FILE).is_file() for folder in folders):
+                self.signal = signal.SIGTERM
+        return self.signal
 
 
 @contextmanager
