@@ -127,14 +127,15 @@ def test_a_token_is_asked_for_and_becomes_a_cookie() -> None:
     assert client.get("/static/studio.js").status_code == 401
     assert client.get("/runs?token=wrong").status_code == 401
     assert client.get("/runs?token=é").status_code == 401
-    assert client.get("/runs", headers={"cookie": 'ganvas_token="'}).status_code == 401
+    assert client.get("/runs", headers={"cookie": 'ganvas_token_8323="'}).status_code == 401
     answer = client.get("/runs?token=s3cret&x=1")
     assert (answer.status_code, answer.headers["location"]) == (303, "/runs?x=1")
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
-    client.cookies.set("ganvas_token", "s3cret")
+    client.cookies.set("ganvas_token_8323", "s3cret")
     assert client.get("/runs").status_code == 200
+    assert client.get("/runs", headers={"host": "127.0.0.1:8324"}).status_code == 401
     assert client.get(f"{ADDRESS}//evil.example?token=s3cret").headers["location"] == "/evil.example"
 
 
@@ -143,7 +144,7 @@ def test_a_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(guard, "compare_digest", lambda *both: compared.append(both) or compare(*both))
     client = studio("s3cret", "0.0.0.0")
     client.get("/runs?token=s3crex")
-    client.get("/runs", headers={"cookie": "ganvas_token=x"})
+    client.get("/runs", headers={"cookie": "ganvas_token_8323=x"})
     assert (b"s3crex", b"s3cret") in compared
     assert (b"x", b"s3cret") in compared
 
@@ -163,7 +164,23 @@ def test_what_is_sent_is_bounded(address: str, limit: int, monkeypatch: pytest.M
     assert answer.status_code == 413
     assert client.post(address, headers=OWN_PAGE | {"content-length": "-1"}, content=b"").status_code == 413
     assert client.post(address, headers=OWN_PAGE, content=bytes(limit)).json() == limit
-    assert client.post(address, headers=OWN_PAGE, content=pieces(limit + 2**16)).status_code == 413
+    answer = client.post(address, headers=OWN_PAGE, content=pieces(limit + 2**16))
+    assert answer.status_code == 413
+    assert f"larger than {limit // 2**20} MB" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("address", ["/new/check", "/lecture/game/record"])
+def test_values_of_no_known_size_are_bounded(address: str) -> None:
+    """Where the application would say that it cannot read them."""
+    answer = studio().post(address, headers=OWN_PAGE | {"content-type": "application/json"}, content=pieces(2**21))
+    assert (answer.status_code, answer.json()["error"][:38]) == (413, "what was sent is larger than 1 MB: nam")
+
+
+def test_two_studios_of_a_host_have_a_cookie_each() -> None:
+    client = studio("s3cret", "0.0.0.0")
+    for port in ("8323", "8324"):
+        cookie = client.get("/runs?token=s3cret", headers={"host": f"127.0.0.1:{port}"}).headers["set-cookie"]
+        assert cookie.startswith(f"ganvas_token_{port}=s3cret;")
 
 
 def test_a_refusal_is_a_sentence_and_nothing_else() -> None:

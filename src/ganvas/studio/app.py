@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from ..errors import UserError, error_reason
 from ..lecture import app as lecture
-from ..web.guard import MAX_UPLOAD, Guard
+from ..web.guard import Guard
 from . import explore_routes, new_routes, report_routes, run_routes, table_routes
 from .pages import render_page
 from .runs import Gallery, NoRunError
@@ -63,8 +63,8 @@ def answer_mistake(request: Request, error: Any) -> Response:
 
 
 def answer_cut_off(request: Request, error: Any) -> Response:
-    """A file that did not arrive whole, or was cut off since it is too large."""
-    return answer(request, 413, f"the file did not arrive whole, or is larger than {MAX_UPLOAD // 2**20} MB")
+    """A file that did not arrive whole; of one that is too large the guard says so."""
+    return answer(request, 400, "the file did not arrive whole: send it again")
 
 
 def answer_http_error(request: Request, error: Any) -> Response:

@@ -61,6 +61,8 @@ class Guard:
         headers = Headers(scope=scope)
         policy = INLINE_POLICY if scope["path"].startswith(self.self_contained) else POLICY
 
+        body = BoundedBody(receive, limit := body_limit(scope["path"]))
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 added = MutableHeaders(scope=message)
@@ -68,11 +70,17 @@ class Guard:
                     added.setdefault(name, value)
             await send(message)
 
+        async def send_answer(message: Message) -> None:
+            if not body.is_cut_off:
+                await send_guarded(message)
+            elif message["type"] == "http.response.start":  # whatever the application made of what it got
+                await too_large(limit)(scope, receive, send_guarded)
+
         response = self.refuse(scope, headers) or self.ask_token(scope, headers)
         if response is not None:
             await response(scope, receive, send_guarded)
             return
-        await self.app(scope, limit_body(receive, body_limit(scope["path"])), send_guarded)
+        await self.app(scope, body.receive, send_answer)
 
     def refuse(self, scope: Scope, headers: Headers) -> Response | None:
         """Why a request is not answered, by where it comes from and how large it is; None where it is."""
@@ -100,15 +108,21 @@ class Guard:
         if is_same(query.pop("token", [""])[0], self.token):
             address = scope["path"] + (f"?{urlencode(query, doseq=True)}" if query else "")
             response = RedirectResponse("/" + address.lstrip("/"), 303)
-            response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            response.set_cookie(cookie_name(headers), self.token, httponly=True, samesite="strict")
             return response
         try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name(headers))
         except CookieError:
             cookie = None
         if cookie is not None and is_same(cookie.value, self.token):
             return None
         return refusal(401, "this studio asks for its token: open the address that `ganvas studio` printed")
+
+
+def cookie_name(headers: Headers) -> str:
+    """The cookie of the port that a browser asks: browsers send cookies to all ports of a host."""
+    port = headers.get("host", "").rpartition(":")[2]
+    return f"{COOKIE}_{port}" if port.isascii() and port.isdecimal() else COOKIE
 
 
 def host_name(host: str) -> str:
@@ -126,17 +140,19 @@ def body_limit(path: str) -> int:
     return MAX_UPLOAD if path.startswith(UPLOAD_PATHS) else MAX_BODY
 
 
-def limit_body(receive: Receive, limit: int) -> Receive:
+class BoundedBody:
     """Receives a body no larger than the limit, whatever its headers say of its size; a larger one is cut off."""
-    total = 0
 
-    async def receive_some() -> Message:
-        nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if total > limit else message
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self.receive_more: Receive = receive
+        self.left: int = limit
+        self.is_cut_off: bool = False
 
-    return receive_some
+    async def receive(self) -> Message:
+        message = await self.receive_more()
+        self.left -= len(message.get("body", b""))
+        self.is_cut_off = self.is_cut_off or self.left < 0
+        return {"type": "http.disconnect"} if self.is_cut_off else message
 
 
 def refusal(status: int, sentence: str) -> Response:
@@ -144,4 +160,5 @@ def refusal(status: int, sentence: str) -> Response:
 
 
 def too_large(limit: int) -> Response:
-    return refusal(413, f"the file is larger than {limit // 2**20} MB: name its path on this machine in place of it")
+    advice = "name the path of a file on this machine in place of sending it"
+    return refusal(413, f"what was sent is larger than {limit // 2**20} MB: {advice}")
