@@ -1,8 +1,11 @@
 """What a lecture records: real runs, each made once."""
 
 import json
+import os
+import time
 from math import log
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,9 +18,10 @@ from ganvas.lecture import recordings as recording
 from ganvas.lecture.chapter import Chapter, Equation, Parameters, Question
 from ganvas.lecture.chapters import algorithm, game
 from ganvas.lecture.chapters.algorithm import Game, StepRecorder
-from ganvas.lecture.runs import open_run
+from ganvas.lecture.runs import let_others_draw, open_run
 from ganvas.models import GAN
 from ganvas.objectives.adversarial import discriminator_terms, divergence_estimates, generator_loss
+from ganvas.randomness import generators
 from ganvas.training.run_records import read_log
 from tests.support.lecture import check_command
 
@@ -150,6 +154,26 @@ def test_runs_are_recorded_once_for_each_version_of_the_code(monkeypatch: pytest
     monkeypatch.undo()
 
 
+def test_recordings_of_another_version_stay_while_it_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two versions may be installed, and each have a server."""
+    chapter, day = counted([]), 86_400
+    recording.recordings(chapter)
+    other = recording.recording_file(chapter, Game()).parent
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "code_version", lambda: "another")
+        recording.remove_old_recordings()
+    assert recording.missing_recordings(chapter) == 0
+    os.utime(other, (time.time() - 8 * day,) * 2)
+    recording.remove_old_recordings()  # it is in use again
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "code_version", lambda: "another")
+        recording.remove_old_recordings()
+        assert other.exists()
+        os.utime(other, (time.time() - 8 * day,) * 2)
+        recording.remove_old_recordings()
+    assert not other.exists()
+
+
 def test_the_callers_random_numbers_go_on_as_if_nothing_were_recorded() -> None:
     chapter = counted([])
     torch.manual_seed(1)
@@ -171,3 +195,41 @@ def test_an_equation_whose_line_is_gone_is_an_error() -> None:
     with pytest.raises(ValueError, match="times"):
         Equation("x", "objectives/kl.py", "import").locate()
     assert json.dumps(Equation("x", "objectives/adversarial.py", "JENSEN_SHANNON_LOSSES: ").locate())
+
+
+def test_models_are_used_while_a_chapter_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explore waits for a few steps; the run is bit for bit the one that nobody interrupts."""
+    monkeypatch.setattr("ganvas.lecture.runs.TURN_SECONDS", 0.0)
+    alone, interrupted = (open_run(GAN(latent=2, width=8), "ring", steps=60, batch_size=16) for _ in range(2))
+    list(alone.steps())
+
+    def train() -> None:
+        with generators:
+            noise.extend(torch.rand(2) for _ in interrupted.steps())
+
+    noise, thread = list[torch.Tensor](), Thread(target=train)
+    thread.start()
+    while not interrupted.state.step:
+        time.sleep(0.001)
+    with generators:
+        reached = interrupted.state.step
+        torch.manual_seed(5)
+    thread.join()
+    assert reached < 60
+    for name, value in alone.state.nets.state_dict().items():
+        assert torch.equal(value, interrupted.state.nets.state_dict()[name])
+
+
+def test_draws_go_on_after_those_of_others() -> None:
+    with generators:
+        torch.manual_seed(1)
+        expected = torch.rand(2)
+        torch.manual_seed(1)
+        other = Thread(target=lambda: generators.acquire() and (torch.manual_seed(7), generators.release()))
+        other.start()
+        while other.is_alive():
+            let_others_draw()
+        assert torch.equal(torch.rand(2), expected)
+    let_others_draw()  # who does not have them leaves them
+    assert generators.acquire(timeout=1)
+    generators.release()

@@ -1,9 +1,12 @@
 """Recordings of runs: made once, kept in the cache, and small enough for a page."""
 
 import json
+import os
 import shutil
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from hashlib import blake2b
@@ -22,6 +25,8 @@ from .chapter import Chapter, Parameters
 
 DTYPES = ("uint8", "float16", "float32")
 """the types of arrays that a page can read"""
+KEPT_SECONDS = 7 * 86_400
+"""for how long recordings of another version are kept that does not ask for them"""
 
 
 def pack(value: Any) -> Any:
@@ -84,7 +89,12 @@ def code_version() -> str:
 
 
 def remove_old_recordings() -> None:
-    """Remove what other versions of the code have recorded."""
-    for folder in (cache_dir() / "lecture").glob("*"):
-        if folder.name != code_version():
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove what other versions of the code have recorded that none has asked for lately, by calling this."""
+    own = cache_dir() / "lecture" / code_version()
+    with suppress(OSError):
+        own.mkdir(parents=True, exist_ok=True)
+        os.utime(own)
+    for folder in own.parent.glob("*"):
+        with suppress(OSError):
+            if folder != own and time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(folder)

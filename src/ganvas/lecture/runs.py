@@ -1,5 +1,6 @@
 """Runs of which a lecture records more than their log: the same steps as those of `ganvas.train`, on the CPU."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,15 @@ from ..config import TrainConfig
 from ..data import Scaling, load_all
 from ..fields import format_option
 from ..model import Model, to_dict
+from ..randomness import generators
 from ..training.commands import command_name
 from ..training.defaults import choose_defaults
 from ..training.loop import TrainState, ensure_scaling, initialize_state, prepare_data, train
 from ..training.progress import ProgressBar
 from ..training.run import check_sources, fit_to_data, split_options
+
+TURN_SECONDS = 0.05
+"""after so long others may use models"""
 
 
 @dataclass
@@ -34,8 +39,16 @@ class LectureRun:
     """`ganvas train ...` of the same run"""
 
     def steps(self) -> Iterator[int]:
-        """Train to the last step; yields the number of steps done after each.  Call it once."""
-        return train(self.model, self.data, self.config, self.state)
+        """Train to the last step; yields the number of steps done after each.  Call it once.
+
+        Pages of a server that use models wait for a few steps, and not for all of them.
+        """
+        deadline = time.monotonic() + TURN_SECONDS
+        for step in train(self.model, self.data, self.config, self.state):
+            yield step
+            if time.monotonic() > deadline:
+                let_others_draw()
+                deadline = time.monotonic() + TURN_SECONDS
 
     def looks(self, n: int) -> Iterator[int]:
         """Train to the last step; yields 0 before the first, then the steps done at up to n times, at equal ratios."""
@@ -58,6 +71,21 @@ class LectureRun:
     def losses(self) -> dict[str, float]:
         """The mean of each loss term since the last call, by the names that log.jsonl has."""
         return self.state.meter.pop_means()
+
+
+def let_others_draw(seconds: float = 0.002) -> None:
+    """Let another thread that waits for `generators` have them; this one then draws as if none had.
+
+    Does nothing in a thread that does not hold them.  A thread that holds them twice keeps them.
+    """
+    state = torch.get_rng_state()
+    try:
+        generators.release()
+    except RuntimeError:  # of another thread, or of none
+        return
+    time.sleep(seconds)  # who waits needs time to wake up: locks are not given in turns
+    generators.acquire()
+    torch.set_rng_state(state)
 
 
 def open_run(model: Model, data: Any, *, source: str | tuple[str, ...] | None = None, **options: Any) -> LectureRun:
