@@ -73,6 +73,8 @@ OPTIONS = [
     ({"range": "0 1400"}, "--range 0,1400", ("data_options", "range", "0,1400")),
     ({"range": "-1 1"}, "--range=-1,1", ("data_options", "range", "-1,1")),
     ({"classes": "-a"}, "--classes=-a", ("data_options", "classes", ("-a",))),
+    ({"classes": "3 4"}, "--classes '3 4'", ("data_options", "classes", ("3 4",))),
+    ({"lr_milestones": "0.5 0.8"}, "--lr-milestones 0.5,0.8", ("train_config", "lr_milestones", (0.5, 0.8))),
     ({"size": "48x64"}, "--size 48x64", ("data_options", "size", "48x64")),
     ({"background": "#ff8000"}, "--background '#ff8000'", ("data_options", "background", "#ff8000")),
     ({"budget": "10m"}, "--budget 10m", ("train_config", "budget", 600.0)),

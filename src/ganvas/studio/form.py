@@ -38,6 +38,8 @@ class FormField:
     choices: tuple[str, ...]
     default: str
     help: str
+    has_numbers: bool = False
+    """whether it takes several numbers, which people part by spaces too"""
 
 
 @cache
@@ -71,8 +73,10 @@ def read_fields(entries: Iterator[HelpEntry], hints: Mapping[str, Any]) -> Itera
         kind = (
             "lines" if name in REPEATED else "flag" if bool in kinds else "choice" if choices and is_closed else "text"
         )
+        parts = [part for kind in kinds for hint in get_args(kind) for part in value_types(hint)]
+        has_numbers = name == "range" or any(part in (int, float) for part in parts)
         if name not in HIDDEN:
-            yield FormField(name, flag, kind, choices, default, plain_text(entry.description))
+            yield FormField(name, flag, kind, choices, default, plain_text(entry.description), has_numbers)
 
 
 def plain_text(description: Any) -> str:
@@ -98,13 +102,8 @@ def command_words(model: str, sources: list[str], options: Mapping[str, str]) ->
                 raise UserError(f"{known[name].flag} is true or false, not {value!r}")
             words.append(known[name].flag if value == "true" else f"--no-{known[name].flag[2:]}")
         elif value:
-            words.append(f"{known[name].flag}={value.replace(' ', ',') if many(known[name], value) else value}")
+            words.append(f"{known[name].flag}={value.replace(' ', ',') if known[name].has_numbers else value}")
     return words
-
-
-def many(field: FormField, value: str) -> bool:
-    """Whether a text is several numbers of one option."""
-    return field.name == "range" or (" " in value and all(c in "0123456789.,-+e " for c in value))
 
 
 def command_text(words: list[str]) -> str:
