@@ -83,16 +83,20 @@ def test_a_translator_takes_two_sources(studio: str, open_page: OpenPage) -> Non
 
 def test_pictures_are_sent_and_a_run_begins(studio: str, open_page: OpenPage, tmp_path: Path) -> None:
     for i in range(12):
-        Image.new("RGB", (8, 8), (20 * i, 0, 100)).save(tmp_path / f"{i}.png")
+        path = tmp_path / "pets" / ("cat", "dog")[i % 2] / f"{i // 2}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (20 * i, 0, 100)).save(path)
+    (tmp_path / "pets" / "notes.txt").write_text("no picture, so it is not sent")
     page = open_page(f"{studio}/new")
     (tmp_path / "notes.exe").write_bytes(b"no image")
     page.set_input_files("#files-A", tmp_path / "notes.exe")
     page.wait_for_selector(".source .error:not([hidden])")
     assert "send images" in page.text_content(".source .error")
     open_page.faults.clear()  # type: ignore[attr-defined]  # what the browser says of the refusal
-    page.set_input_files("#files-A", sorted(tmp_path.glob("*.png")))
+    page.set_input_files("#folder-A", tmp_path / "pets")
     page.wait_for_selector("#report table", timeout=60_000)
-    assert "3 x 8 x 8" in page.text_content("#report")
+    for text in ("3 x 8 x 8", "cat: 6", "dog: 6"):
+        assert text in page.text_content("#report")
     page.check("input[value=autoencoder]")
     fill(page, latent="2", width="4", steps="4", batch_size="4")
     page.wait_for_selector("#start:enabled")

@@ -1,8 +1,10 @@
 """Starting a run from the page: the form, the command, uploads, sources, reports and costs."""
 
+import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +31,7 @@ from ganvas.studio.form import check_command, command_text, command_words, form_
 from ganvas.studio.settings import Settings
 from ganvas.studio.sources import allowed_source
 from ganvas.web import guard
+from tests.support.studio import write_run
 
 HEADERS = {guard.HEADER: "1"}
 TINY_RUN: dict[str, Any] = {"steps": 2, "batch_size": 4, "quiet": True}
@@ -189,6 +192,39 @@ def test_files_are_taken(client: TestClient, tmp_path: Path) -> None:
     assert second["upload"] == first["upload"]
     assert sorted(file.name for file in Path(second["source"]).iterdir()) == ["a-2.png", "a.png"]
     assert Path(second["source"]).is_relative_to(tmp_path / "runs" / ".studio" / "uploads")
+
+
+def test_a_folder_keeps_its_classes(client: TestClient, tmp_path: Path) -> None:
+    sent = client.post("/uploads?name=../cat/a.png", content=png()).json()
+    for name in ("dog/a.png", "dog/a.png", "c/../d/e/f/g.png"):
+        sent = client.post("/uploads", params={"name": name, "upload": sent["upload"]}, content=png()).json()
+    source = Path(sent["source"])
+    files = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.png"))
+    assert files == ["cat/a.png", "d/e/f/g.png", "dog/a-2.png", "dog/a.png"]
+    assert client.post("/uploads?name=cat/b.png", content=b"").status_code == 422
+    one = client.post("/uploads?name=cat/b.png", content=png()).json()["source"]
+    assert (Path(one) / "cat" / "b.png").exists()
+    assert len([*(tmp_path / "runs" / ".studio" / "uploads").iterdir()]) == 2
+
+
+def test_old_uploads_are_removed_unless_a_run_names_them(client: TestClient) -> None:
+    kept, removed, new = (client.post("/uploads?name=a.png", content=png()).json()["source"] for _ in range(3))
+    write_run(Path("runs/a"), data={"source": kept})
+    for source in (kept, removed):
+        os.utime(Path(source).parent, (time.time() - 2 * 86_400,) * 2)
+    client.post("/uploads?name=b.png", content=png())
+    assert [Path(source).exists() for source in (kept, removed, new)] == [True, False, True]
+
+
+def test_files_of_an_upload_are_counted_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = client.post("/uploads?name=a.png", content=png()).json()
+    monkeypatch.setattr(Path, "rglob", lambda *_: pytest.fail("files are looked through again"))
+    monkeypatch.setattr(uploads, "MAX_TOTAL", 2 * len(png()))
+    query = {"name": "b.png", "upload": sent["upload"]}
+    assert client.post("/uploads", params=query, content=png()).status_code == 200
+    assert "uploads take more than" in client.post("/uploads", params=query, content=b"1").json()["error"]
+    monkeypatch.setattr(uploads, "MAX_FILES", 2)
+    assert "more than 2 files" in client.post("/uploads", params=query, content=b"1").json()["error"]
 
 
 def test_bad_uploads_get_a_sentence(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from ..data import BUILTIN, DataOptions, load
@@ -29,7 +30,7 @@ from .runs import RunCard, find_folder, own_file, run_folders
 from .settings import Settings, settings_of
 from .sources import allowed_source
 from .trials import measure_cost, report_on
-from .uploads import receive_file, upload_source
+from .uploads import SUFFIXES, receive_file, remove_unused, upload_source
 
 router: APIRouter = APIRouter()
 
@@ -55,7 +56,10 @@ def new_run(request: Request, copy: str = "") -> Response:
         for name, cls in MODELS.items()
     ]
     runs = sorted(folder.name for folder in run_folders(settings.runs_dir))
-    return render_page(request, "new.html", title="New run", cards=cards, names=list(BUILTIN), start=start, runs=runs)
+    return render_page(
+        request, "new.html", title="New run", cards=cards, names=list(BUILTIN), start=start, runs=runs,
+        suffixes=" ".join(SUFFIXES),
+    )  # fmt: skip
 
 
 def speeds(cards: Sequence[RunCard]) -> dict[str, str]:
@@ -101,8 +105,10 @@ def form(model: str) -> dict[str, Any]:
 
 @router.post("/uploads")
 async def upload(request: Request, name: str, upload: str | None = None) -> dict[str, str]:
-    """Take a file; several that belong together name the `upload` that the first one got."""
+    """Take a file, "class/file" for one of a folder; those that belong together name the `upload` of the first one."""
     settings = settings_of(request)
+    if upload is None:
+        await run_in_threadpool(remove_unused, settings.uploads, settings.runs_dir)
     folder = await receive_file(settings.uploads, upload, name, request.stream())
     return {"upload": folder.name, "source": str(upload_source(folder))}
 

@@ -1,31 +1,45 @@
 """Files that a visitor sends: where they go, and how much of them there may be."""
 
 import re
+import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import BinaryIO
 
 from ..errors import UserError
 from ..io.atomic import MAX_NAME_BYTES
+from ..io.run_folder import RunFolder
+from .runs import own_file, run_folders
 
-MAX_FILES, MAX_TOTAL = 20_000, 2 * 2**30
-"""files of one upload, and bytes of all"""
+MAX_FILES, MAX_TOTAL, MAX_DEPTH = 20_000, 2 * 2**30, 4
+"""files of one upload, bytes of all, and names of a path"""
+KEPT_SECONDS = 86_400
+"""for how long an upload is kept that no run names"""
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic", ".zip", ".tar",
     ".npy", ".npz", ".h5", ".hdf5", ".nc", ".nii", ".gz", ".dcm", ".csv", ".tsv", ".json", ".parquet",
     ".feather", ".bin",
 )  # fmt: skip
 UPLOAD = re.compile(r"[0-9a-f]{16}")
+counted: dict[Path, tuple[int, int]] = {}
+"""files and bytes of uploads, by their folders"""
 
 
-def file_name(name: str) -> str:
-    """The last part of a name, as a file can have it; UserError for a kind of file that is not read."""
-    plain = re.sub(r"[^\w.\- ]", "_", re.split(r"[/\\]", name)[-1])
-    plain = plain.encode()[-MAX_NAME_BYTES:].decode(errors="ignore").strip(" .")
-    if not plain.lower().endswith(SUFFIXES):
+def file_path(name: str) -> Path:
+    """A relative path as files have it, its folders being classes; UserError for a kind of file that is not read."""
+    parts = [plain_name(part) for part in re.split(r"[/\\]", name)]
+    if not parts[-1].lower().endswith(SUFFIXES):
         raise UserError(f"{name}: send images, a .zip or .tar of them, .npy, .npz, .csv, .tsv, .parquet or .h5 files")
-    return plain
+    return Path(*[part for part in parts if part][-MAX_DEPTH:])
+
+
+def plain_name(name: str) -> str:
+    """A name without what a file's cannot have; "" of one that leads to another folder."""
+    plain = re.sub(r"[^\w.\- ]", "_", name)
+    return plain.encode()[-MAX_NAME_BYTES:].decode(errors="ignore").strip(" .")
 
 
 def upload_folder(root: Path, upload: str | None) -> Path:
@@ -39,16 +53,44 @@ def upload_folder(root: Path, upload: str | None) -> Path:
     return folder
 
 
+def count(folder: Path) -> tuple[int, int]:
+    """Files and bytes of an upload; they are looked up once."""
+    if folder not in counted:
+        sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+        counted[folder] = len(sizes), sum(sizes)
+    return counted[folder]
+
+
+def remove_unused(root: Path, runs_dir: Path) -> None:
+    """Remove the uploads of more than a day ago that no run of the folder names."""
+    latest = time.time() - KEPT_SECONDS
+    old = [folder for folder in root.glob("*") if folder.stat().st_mtime < latest]
+    texts = [read_config(folder) for folder in run_folders(runs_dir)] if old else []
+    for folder in old:
+        if not any(folder.name.encode() in text for text in texts):
+            shutil.rmtree(folder, ignore_errors=True)
+            counted.pop(folder, None)
+
+
+def read_config(folder: Path) -> bytes:
+    """The text of a run's config.json; nothing where it cannot be read."""
+    try:
+        return own_file(RunFolder(folder).config).read_bytes()
+    except (UserError, OSError):
+        return b""
+
+
 async def receive_file(root: Path, upload: str | None, name: str, parts: AsyncIterator[bytes]) -> Path:
     """Write what is sent as a file of an upload; returns its folder.  A part of a file is none: it is removed."""
-    name = file_name(name)
+    wanted = file_path(name)
     folder = upload_folder(root, upload)
-    if sum(1 for _ in folder.iterdir()) >= MAX_FILES:
+    if count(folder)[0] >= MAX_FILES:
         raise UserError(f"these are more than {MAX_FILES} files: put them in a .zip, or name their folder")
-    used = sum(file.stat().st_size for file in root.glob("*/*"))
-    path, total = folder / unused(folder, name), 0
+    used, total = sum(count(other)[1] for other in root.iterdir()), 0
+    file = open_unused(folder / wanted)
+    path = Path(file.name)
     try:
-        with path.open("xb") as file:
+        with file:
             async for part in parts:
                 total += len(part)
                 if used + total > MAX_TOTAL:
@@ -59,19 +101,25 @@ async def receive_file(root: Path, upload: str | None, name: str, parts: AsyncIt
     except BaseException:
         path.unlink(missing_ok=True)
         with suppress(OSError):  # it holds other files
-            folder.rmdir()
+            for parent in (*path.relative_to(root).parents,)[:-1]:
+                (root / parent).rmdir()
+            counted.pop(folder, None)
         raise
+    n, before = counted[folder]
+    counted[folder] = n + 1, before + total
     return folder
 
 
-def unused(folder: Path, name: str) -> str:
-    """The name, with a number where the folder has it already."""
-    stem, suffix = Path(name).stem, Path(name).suffix
-    taken = {file.name for file in folder.iterdir()}
-    return next(n for n in (name, *(f"{stem}-{i}{suffix}" for i in range(2, MAX_FILES + 2))) if n not in taken)
+def open_unused(path: Path) -> BinaryIO:
+    """A new file of this name, with a number where there is one already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name in (path.name, *(f"{path.stem}-{i}{path.suffix}" for i in range(2, MAX_FILES + 2))):
+        with suppress(FileExistsError):
+            return path.with_name(name).open("xb")
+    raise AssertionError("a folder has fewer files than names are tried")
 
 
 def upload_source(folder: Path) -> Path:
-    """What is trained on: the file of an upload, or its folder where there are several."""
+    """What is trained on: the file of an upload, or its folder where there are several, or classes."""
     files = list(folder.iterdir())
-    return files[0] if len(files) == 1 else folder
+    return files[0] if len(files) == 1 and files[0].is_file() else folder

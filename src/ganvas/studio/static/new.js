@@ -46,14 +46,34 @@ const checkSoon = () => { clearTimeout(timer); timer = setTimeout(check, 250); }
 // ---- sources
 
 for (const fieldset of form.querySelectorAll(".source")) {
-  const text = $("input:not([type=file])", fieldset), files = $("input[type=file]", fieldset), fault = $(".error", fieldset);
+  const text = $("input:not([type=file])", fieldset), fault = $(".error", fieldset);
   text.addEventListener("input", () => { forget(); checkSoon(); });
-  files.addEventListener("change", () => send([...files.files], text, fault));
+  for (const input of fieldset.querySelectorAll("input[type=file]")) input.addEventListener("change", () => send(namedFiles(input.files), text, fault));
   fieldset.addEventListener("dragover", (event) => event.preventDefault());
-  fieldset.addEventListener("drop", (event) => {
+  fieldset.addEventListener("drop", async (event) => {
     event.preventDefault();
-    send([...event.dataTransfer.files], text, fault);
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
+    const isFolder = entries.some((entry) => entry?.isDirectory);
+    const dropped = namedFiles(event.dataTransfer.files);
+    send(isFolder ? known((await Promise.all(entries.map((entry) => inFolder(entry)))).flat()) : dropped, text, fault);
   });
+}
+
+// Files and the names by which they are sent; of a folder those that can be read, by their paths in it.
+const known = (found) => found.filter(([name]) => !/(^|\/)\./.test(name) && form.dataset.suffixes.split(" ").some((suffix) => name.toLowerCase().endsWith(suffix)));
+function namedFiles(files) {
+  const named = [...files].map((file) => [file.webkitRelativePath.split("/").slice(1).join("/") || file.name, file]);
+  return [...files].some((file) => file.webkitRelativePath) ? known(named) : named;
+}
+async function inFolder(entry, path = null) {
+  const name = path === null ? "" : `${path}${entry.name}`;
+  if (entry.isFile) return [[name || entry.name, await new Promise((resolve, reject) => entry.file(resolve, reject))]];
+  const reader = entry.createReader(), found = [];
+  for (;;) {  // a reader gives a hundred at a time
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) return found;
+    for (const one of some) found.push(...await inFolder(one, name && `${name}/`));
+  }
 }
 
 async function send(files, text, fault) {
@@ -61,9 +81,10 @@ async function send(files, text, fault) {
   forget();
   let upload = null, source = "";
   try {
-    for (const [i, file] of files.entries()) {
-      say(`Sending ${i + 1} of ${files.length}: ${file.name}`);
-      const query = new URLSearchParams({ name: file.name, ...(upload ? { upload } : {}) });
+    if (!files.length) throw new Error("There are no files in it that can be learnt from.");
+    for (const [i, [name, file]] of files.entries()) {
+      say(`Sending ${i + 1} of ${files.length}: ${name}`);
+      const query = new URLSearchParams({ name, ...(upload ? { upload } : {}) });
       ({ upload, source } = await ask(`/uploads?${query}`, file));
     }
     text.value = source;
