@@ -74,17 +74,18 @@ def page(request: Request, name: str) -> Response:
         usage = explorer.usage if explorer.draws else None
         order = [] if usage is None else [j for j in usage.order if j < explorer.n_dimensions]
         dimensions = [{"j": j, "label": usage.label(j)} for j in order if usage]
+        shared: dict[str, Any] = {
+            "title": name, "name": name, "dimensions": dimensions, "encodes": explorer.encodes,
+            "classes": [] if explorer.table else explorer.classes, "has_data": explorer.data is not None,
+        }  # fmt: skip
         if explorer.table is not None:
             columns = explorer.table.learnt_columns
-            return render_page(
-                request, "explore_table.html", title=name, name=name, dimensions=dimensions, columns=columns,
-                encodes=explorer.encodes, has_data=explorer.data is not None, scores=bool(score_kinds(trained)),
-            )  # fmt: skip
+            scores = bool(score_kinds(trained))
+            return render_page(request, "explore_table.html", **shared, columns=columns, scores=scores)
         return render_page(
-            request, "explore.html", title=name, name=name, explorer=explorer, dimensions=dimensions,
-            classes=explorer.classes, is_vector=explorer.draws and len(trained.shape) == 1,
-            directions=trained.directions if explorer.translates else (), domains=domain_names(explorer),
-            has_data=explorer.data is not None,
+            request, "explore.html", **shared, draws=explorer.draws, translates=explorer.translates,
+            is_vector=explorer.draws and len(trained.shape) == 1, domains=domain_names(explorer),
+            directions=trained.directions if explorer.translates else (),
         )  # fmt: skip
 
 

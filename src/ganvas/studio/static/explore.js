@@ -1,26 +1,11 @@
 // Exploring a model: every control asks the server for a picture; of several requests only the last is shown.
 import { ask, element, say } from "./studio.js";
-
-const $ = (selector, parent = document) => parent.querySelector(selector);
-const all = (selector) => [...document.querySelectorAll(selector)];
-const base = $("#explore").dataset.base;
-const state = { seed: 0, upload: "", label: "", moves: {} };
+import { $, address, all, base, code, place, show, start, state, turn } from "./code.js";
 
 function fail(place, error) {
   place.textContent = error.message;
   place.hidden = false;
 }
-
-// ---- pictures: one request at a time, then the newest wish
-
-const address = (name, values = {}) => {
-  const given = Object.entries(values).filter(([, value]) => value !== "" && value !== undefined);
-  return `${base}/${name}?${new URLSearchParams(given)}`;
-};
-const code = () => ({
-  seed: state.seed, upload: state.upload, label: state.label,
-  z: Object.entries(state.moves).map(([j, value]) => `${j}:${value}`).join(","),
-});
 
 /** Show the picture at an address; an Error holds the sentence that the server answers in its place. */
 async function draw(image, wanted) {
@@ -35,52 +20,11 @@ async function draw(image, wanted) {
   image.src = wanted;
 }
 
-let busy = false, wish = false;
-async function show() {
-  if (busy) return void (wish = true);
-  busy = true;
-  const wanted = address("picture.png", code());
-  try {
-    await draw($("#picture"), wanted);
-    $("#save-picture").href = wanted;
-    say("");
-  } catch (error) {
-    say(error.message);
-  }
-  busy = false;
-  if (wish) {
-    wish = false;
-    show();
-  }
-}
-
-function place(j, value) {
-  if (value === null) delete state.moves[j];
-  else state.moves[j] = Number(value);
-  const slider = $(`.slider input[data-j="${j}"]`);
-  if (!slider) return;
-  slider.value = value ?? 0;
-  $("output", slider.parentElement).textContent = value === null ? "as drawn" : Number(value).toFixed(2);
-}
-
-function start(seed, upload = "") {
-  Object.assign(state, { seed, upload });
-  for (const j of Object.keys(state.moves)) place(j, null);
-  show();
-}
-
-if ($("#picture")) {
-  for (const slider of all(".slider input")) slider.addEventListener("input", () => { place(slider.dataset.j, slider.value); show(); });
-  $("#seed").addEventListener("change", (event) => start(Math.max(0, Math.trunc(Number(event.target.value) || 0))));
-  $("#another").addEventListener("click", () => { $("#seed").value = state.seed + 1; start(state.seed + 1); });
-  $("#reset").addEventListener("click", () => { for (const slider of all(".slider input")) place(slider.dataset.j, 0); show(); });
-  for (const button of all(".class")) button.addEventListener("click", () => {
-    state.label = button.dataset.label;
-    for (const other of all(".class")) other.setAttribute("aria-pressed", String(other === button));
-    show();
-  });
-  show();
-}
+if ($("#picture")) turn(async (values) => {
+  const wanted = address("picture.png", values);
+  await draw($("#picture"), wanted);
+  $("#save-picture").href = wanted;
+});
 
 // ---- the map
 
