@@ -52,8 +52,8 @@ def test_what_is_not_given_is_chosen_said_and_stored(tmp_path: Path, capsys: pyt
         == 0
     )
     err = capsys.readouterr().err
-    assert "for emoji: --net resize --latent 64 " in err
-    assert "--betas 0.5 0.99 --augment shift --batch-size 32 --ema-decay 0.998 --lr-decay 0.5" in err
+    assert "for emoji: --net resize --fine-convolutions 1 --latent 64 " in err
+    assert "--augment shift,color --batch-size 32 --ema-decay 0.998 --lr-decay 0.5" in err
     values = stored(tmp_path / "run")
     chosen = as_json(PICTURE_DEFAULTS)
     del chosen["steps"], chosen["width"]
@@ -123,7 +123,7 @@ def test_of_signals_a_vae_learns_the_variance_of_errors() -> None:
 def test_many_examples_are_seen_as_they_are() -> None:
     x = np.zeros((FEW_EXAMPLES, 8, 8, 1), np.uint8)
     assert choose_defaults(ganvas.DCGAN(), from_array(x), {})[0].augment == ()
-    assert choose_defaults(ganvas.DCGAN(), load("digits"), {})[0].augment == ("shift",)
+    assert choose_defaults(ganvas.DCGAN(), load("digits"), {})[0].augment == ("shift", "color")
 
 
 class OtherDCGAN(ganvas.DCGAN):
@@ -178,7 +178,8 @@ def test_bench_measures_what_train_trains(capsys: pytest.CaptureFixture[str]) ->
         assert main(["bench", "dcgan", "--size", "8", "--json", "--quiet", *options]) == 0
         parameters.append(json.loads(capsys.readouterr().out)["models"]["dcgan"])
     assert [line["batch_size"] for line in parameters] == [32, 64]
-    nets = replace(ganvas.DCGAN(), net="resize", width=32, latent=64, norm_d="none").networks((3, 8, 8))
+    model, _ = choose_defaults(ganvas.DCGAN(), load("emoji"), {})
+    nets = model.networks((3, 8, 8))
     assert parameters[0]["parameters"] == sum(p.numel() for net in nets.values() for p in net.parameters())
 
 
