@@ -17,9 +17,9 @@ from ..errors import UserError, first_line
 from .arrays import from_array, to_numpy
 from .crop import background_note, crop_images, is_on_background, lay_on_background, tiles_note, too_small
 from .dataset import CHANNELS, Dataset, convert_channels
+from .decoder import smallest_mode
 from .listing import IMAGE_SUFFIXES
 from .options import DataOptions, number_options
-from .pixels import smallest_mode
 
 IMAGE_TYPES = Tensor | np.ndarray | Image.Image
 IMAGE_KEYS = ("image", "images", "img", "x", "pixel_values", "data", "input")

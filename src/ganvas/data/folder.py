@@ -157,7 +157,9 @@ def find_split(listing: Listing, options: DataOptions) -> tuple[Listing, Layout]
     if part.has_test_split:
         return listing, part
     files = [place.file for place in part.places]
-    hashes = map(hash_number, in_parallel(File.digest, files, group=group_size(files)))
+    hashes = map(
+        hash_number, in_parallel(File.digest, files, group=4 * group_size(files))
+    )  # a hash takes less than an image
     index, notes = split_indices(len(part.places), hashes, options, str(folder))
     places = [part.places[i] for i in index.tolist()]
     # classes are those of both splits

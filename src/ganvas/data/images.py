@@ -1,10 +1,9 @@
 """Image files, decoded in parallel, to the bytes or the numbers that a dataset holds."""
 
 import threading
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
@@ -14,8 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from ..errors import UserError
@@ -24,17 +22,18 @@ from .array_files import MAX_DEFLATE_RATIO
 from .crop import crop_images, is_on_background, lay_on_background, too_small
 from .dataset import CHANNELS, convert_channels
 from .decoded import ExampleFile
+from .decoder import LARGE_IMAGE, count_images, has_more_levels, reduce_jpeg
+from .decoder_processes import Answer, count_processes, with_decoders
 from .depth import OPAQUE
 from .gif import gif_size
 from .listing import IMAGE_SUFFIXES, File, group_size, register_heic
 from .memory import MAX_MEMORY_SHARE, available_memory, check_memory, format_bytes
 from .options import DataOptions, Progress
-from .pixels import Pixels, has_more_levels, read_pixels
+from .pixels import Pixels, read_pixels
 from .quantization import AUTO, RANGE_HELP, Bounds, ValueStats, auto_bounds, quantize_pixels, range_applies, value_stats
-from .unreadable import PassingFailure, unreadable_reason
+from .unreadable import PassingFailure, lift_pixel_limit, unreadable_reason
 
 SUPPORTED_FORMATS = f"Ganvas reads {', '.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))}"
-LARGE_IMAGE = 2**25  # numbers of an image from which on one is decoded after the other
 DECODE_BYTES = 6  # bytes a number that decoding takes, at most, with what is made of it
 BOUNDED_FORMATS = ("PNG", "TIFF", "GIF", "BMP", "TGA", "PPM")
 """formats that compress no better than deflate does, a bit a pixel; JPEG and WebP of one colour have no such bound"""
@@ -180,27 +179,6 @@ class ImageBuffer:
         return np.result_type(*(np.dtype(info.dtype) for info in self.infos.values())).name if self.is_deep else ""
 
 
-@contextmanager
-def lift_pixel_limit() -> Iterator[list[str]]:
-    """Lift Pillow's limit of pixels (`check_decodable` has one).  At the end the list has a note of its warnings."""
-    old_limit, messages, notes = Image.MAX_IMAGE_PIXELS, Counter[str](), list[str]()
-    records = list[warnings.WarningMessage]()
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with warnings.catch_warnings(record=True) as records:
-            warnings.simplefilter("always")
-            yield notes
-    finally:
-        Image.MAX_IMAGE_PIXELS = old_limit
-        for warning in records:
-            if "PIL" in Path(warning.filename).parts:
-                messages[" ".join(str(warning.message).split())] += 1
-            else:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        texts = [f"{text} ({n} times)" if n > 1 else text for text, n in messages.most_common(3)]
-        notes += [f"the decoder warns: {'; '.join(texts)}"] if texts else []
-
-
 def file_pages(file: File) -> list[Page]:
     """Every page of a TIFF but smaller copies and masks, every frame of an animation; one, where it cannot be read."""
     pages = []
@@ -217,11 +195,6 @@ def file_pages(file: File) -> list[Page]:
     except Exception:  # what is wrong is said when it is read
         return [Page(file)]
     return pages or [Page(file)]
-
-
-def count_images(image: ImageFile.ImageFile) -> int:
-    """Images in a file; a photograph with previews counts as one."""
-    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
 
 
 def measure_page(page: Page) -> ValueStats:
@@ -251,12 +224,19 @@ def read_images(
                 progress(n_measured, 2 * len(pages))
             bounds = auto_bounds(stats, name) if stats.count else None
         images = ImageBuffer(len(pages), name, bounds=bounds, decoder_notes=decoder_notes, open_file=open_file)
-        read = partial(read_page, options=options, bounds=bounds)
-        results = zip(pages, in_parallel(read, pages, group=group_size(files)), strict=True)
-        for i, (page, result) in enumerate(results, n_measured + 1):
-            images.add(page, result)
-            progress(i, n_measured + len(pages))
+        with closing(read_pages(pages, options, bounds)) as results:
+            for i, (page, result) in enumerate(zip(pages, results, strict=True), n_measured + 1):
+                images.add(page, result)
+                progress(i, n_measured + len(pages))
     return images
+
+
+def read_pages(pages: Sequence[Page], options: DataOptions, bounds: Bounds | None) -> Generator[ReadResult, None, None]:
+    """`read_page` of each, in order, in threads, to which processes give what they decode where files are many."""
+    files, read = [page.file for page in pages], partial(read_page, options=options, bounds=bounds)
+    if n := count_processes(files):
+        return with_decoders(read, pages, n, reduced_size(options))
+    return in_parallel(read, pages, group=group_size(files))
 
 
 def read_numbers(
@@ -299,10 +279,15 @@ def read_deep_page(page: Page, options: DataOptions, bounds: Bounds | None) -> R
         return unreadable_reason(error, page.file)
 
 
-def read_page(page: Page, options: DataOptions, bounds: Bounds | None) -> ReadResult:
-    """One image or its tiles, upright, in its own channels; opaque alpha is dropped unless 4 channels are asked for."""
+def read_page(page: Page, answer: Answer = None, *, options: DataOptions, bounds: Bounds | None) -> ReadResult:
+    """One image or its tiles, upright, in its own channels; opaque alpha is dropped unless 4 channels are asked for.
+
+    `answer` is what a process has made of it, if one was asked.
+    """
+    if isinstance(answer, PassingFailure):
+        return answer
     try:
-        pixels, n_pages, _ = decode(page, options.image_size if options.crop in (None, "center", "pad") else None)
+        pixels, n_pages = answer or decode(page, reduced_size(options))[:2]
         values, white = pixels.values, pixels.white
         bounds = bounds if bounds and range_applies(values.dtype, bounds) else None
         stats = value_stats(values[..., :3], bounds) if bounds or values.dtype != np.uint8 else None
@@ -349,6 +334,11 @@ def fit(values: np.ndarray, options: DataOptions, info: ImageInfo, alpha: bool =
     return images, replace(info, shape=images.shape[1:], tiles=len(images), rest=rest, is_on_background=on_background)
 
 
+def reduced_size(options: DataOptions) -> tuple[int, int] | None:
+    """The size, height and width, that JPEGs may be reduced to as they are decoded."""
+    return options.image_size if options.crop in (None, "center", "pad") else None
+
+
 def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int, str]:
     """The numbers of an image, how many images its file has, and its format; large ones one after the other."""
     content = page.file.content()
@@ -357,9 +347,8 @@ def decode(page: Page, size: tuple[int, int] | None = None) -> tuple[Pixels, int
         check_decodable(content, image)  # to count and seek in an animation makes room for its pixels
         n_pages = count_images(image)
         image.seek(page.number)
-        if size and isinstance(image, JpegImageFile):  # a half, a quarter or an eighth, still above the size asked for
-            is_turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)  # by a quarter
-            image.draft(None, (size[0] * 2, size[1] * 2) if is_turned else (size[1] * 2, size[0] * 2))
+        if size:
+            reduce_jpeg(image, size)
         with nullcontext() if check_decodable(content, image) < LARGE_IMAGE else DECODE_LOCK:
             return read_pixels(content, image), n_pages, image.format or "PNG"
 

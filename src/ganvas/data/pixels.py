@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
+from .decoder import decoder_args, upright_bytes
+
 RAW_MODE_16 = re.compile(r"(?P<kind>RGB|RGBA|RGBX);16(?P<order>[BLN])$")
 """Pillow's names of colours with 16 bits each, whose lower byte it can be told to decode; not BGR;16, 16 in all"""
 SWAPPED_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # that decodes the lower byte
@@ -52,23 +54,8 @@ def read_pixels(source: Path | BytesIO, image: ImageFile.ImageFile) -> Pixels:
         return Pixels((high_and_low[:, :, ::2] * 256 + high_and_low[:, :, 1::2]).take([0, 0, 0, 1], 2), 65535)
     if image.format == "TIFF" and image.mode in ("RGB", "RGBA") and RAW_MODE_16.search(mode):
         return Pixels(read_16_bits(source, image), 65535)
-    ImageOps.exif_transpose(image, in_place=True)
-    depth = image.info.get("bit_depth")  # as pillow_heif says; in a PNG a text may be called so
-    has_more_bits = is_deep or (isinstance(depth, int) and depth > 8)
-    mode = smallest_mode(image)  # to convert to the mode that it has would be a copy
-    return Pixels(np.atleast_3d(np.asarray(image if image.mode == mode else image.convert(mode))), 255, has_more_bits)
-
-
-def has_more_levels(image: ImageFile.ImageFile) -> bool:
-    """Whether an open image has numbers beyond bytes, as far as its header says."""
-    args = decoder_args(image.tile[0]) if image.tile else ("",)
-    is_deep_pnm = image.format == "PPM" and len(args) == 2 and args[1] > 255
-    return image.mode[0] in "IF" or is_deep_pnm or ";16" in str(args[0])
-
-
-def decoder_args(tile: Any) -> tuple[Any, ...]:
-    """What tells Pillow's decoder how the numbers lie in the file: its name of that, and more."""
-    return tuple(tile.args) if isinstance(tile.args, tuple | list) else (tile.args,)
+    upright, has_more_bits = upright_bytes(image)
+    return Pixels(np.atleast_3d(np.asarray(upright)), 255, is_deep or has_more_bits)
 
 
 def read_pnm(source: Path | BytesIO, image: ImageFile.ImageFile, white: int) -> Pixels:
@@ -114,10 +101,3 @@ def add_alpha(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
         return pixels
     alpha = 65535 * (pixels != np.asarray(colour)).any(2, keepdims=True).astype(np.uint16)
     return np.concatenate([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), alpha], 2)
-
-
-def smallest_mode(image: Image.Image) -> str:
-    """The mode with the fewest channels that holds the image."""
-    if "A" in image.getbands() or "transparency" in image.info:
-        return "RGBA"
-    return "L" if image.mode in ("1", "L") else "RGB"

@@ -1,7 +1,12 @@
-"""Why an image could not be read: for good, since its file is damaged, or only this time."""
+"""Why an image could not be read: for good, since its file is damaged, or only this time; and what Pillow warns of."""
 
 import errno
 import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
@@ -33,3 +38,24 @@ def unreadable_reason(error: Exception, file: File) -> str:
 def is_heic(file: File) -> bool:
     """Whether a file, whatever its name, begins like HEIC."""
     return re.match(rb"....ftyp(hei[cxms]|hev[cxms]|mif1)", file.read(16), re.DOTALL) is not None
+
+
+@contextmanager
+def lift_pixel_limit() -> Iterator[list[str]]:
+    """Lift Pillow's limit of pixels, for `images` has its own.  At the end the list has a note of its warnings."""
+    old_limit, messages, notes = Image.MAX_IMAGE_PIXELS, Counter[str](), list[str]()
+    records = list[warnings.WarningMessage]()
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings(record=True) as records:
+            warnings.simplefilter("always")
+            yield notes
+    finally:
+        Image.MAX_IMAGE_PIXELS = old_limit
+        for warning in records:
+            if "PIL" in Path(warning.filename).parts:
+                messages[" ".join(str(warning.message).split())] += 1
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        texts = [f"{text} ({n} times)" if n > 1 else text for text, n in messages.most_common(3)]
+        notes += [f"the decoder warns: {'; '.join(texts)}"] if texts else []

@@ -20,11 +20,11 @@ from ..data.builtin import BUILTIN
 from ..data.dataset import convert_channels
 from ..data.depth import OPAQUE
 from ..data.folder import load_folder
-from ..data.images import SUPPORTED_FORMATS, Page, decode, lift_pixel_limit
+from ..data.images import SUPPORTED_FORMATS, Page, decode
 from ..data.listing import IMAGE_SUFFIXES, RECORD_FILE, File, Listing, is_archive, is_image, list_files, path_mode
 from ..data.options import COLOURS, DataOptions, Progress
 from ..data.quantization import Bounds, range_applies, read_bounds
-from ..data.unreadable import unreadable_reason
+from ..data.unreadable import lift_pixel_limit, unreadable_reason
 from ..errors import UserError
 from ..io.atomic import atomic_write
 from ..io.parallel import in_parallel

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -13,7 +13,9 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 """those that this process may use"""
 
 
-def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = CORES, group: int = 1) -> Iterator[R]:
+def in_parallel(
+    function: Callable[[T], R], items: Iterable[T], workers: int = CORES, group: int = 1
+) -> Generator[R, None, None]:
     """The function of each item, in order, computed in threads: Pillow lets others run while it decodes or encodes.
 
     A thread takes a `group` of items at a time: small ones cost less together.  After an error, also in `items`, or

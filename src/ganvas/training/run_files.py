@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageSequence
 
-from ..data.images import lift_pixel_limit
+from ..data.unreadable import lift_pixel_limit
 from ..errors import UserError, first_line
 from ..inference.schema import (
     DEEP_FORMAT_VERSION,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..data.images import lift_pixel_limit
+from ..data.unreadable import lift_pixel_limit
 from ..io.atomic import atomic_write
 from ..io.text import escape_lines, format_duration
 from .images import encode_picture

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..data import Scaling
-from ..data.images import lift_pixel_limit
 from ..data.tables.scaling import TableScaling
 from ..data.tables.write import TABLE_WRITERS
+from ..data.unreadable import lift_pixel_limit
 from ..errors import UserError
 from ..escape import escape_text
 from ..io.atomic import atomic_write
