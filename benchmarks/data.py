@@ -2,8 +2,9 @@
 
     python3 benchmarks/data.py [--n 5000] [--side 64] [--batch 64] [--start 50000] [--million 1000000]
 
-The loader has two workers that stay, and per-item decoding by Pillow.  Epochs count from the second on, in turns.  A
-start is what passes until the first batch is there; of the whole command, `train --steps 1`, until its process ends.
+The loader has two workers that stay, and per-item decoding by Pillow.  First starts, each with its first epoch, and
+later epochs are in turns; medians, the first round aside.  A start is what passes until the first batch is there; of
+the whole command, `train --steps 1`, until its process ends.
 The million are random bytes of 32 x 32 x 3, an entry of the cache; memory is what the process has resident.
 """
 
@@ -72,34 +73,47 @@ def make_stream(where: Path, batch: int) -> Stream:
     return Stream(data, batch=batch, seed=0, scaling=Scaling((-1.0, 1.0)))
 
 
-def until_first(make: Any, where: Path, batch: int) -> tuple[float, Iterator[Any]]:
-    """Seconds until the first batch is there, and the batches."""
-    start = time.perf_counter()
+def fresh_start(make: Any, where: Path, batch: int, steps: int) -> tuple[float, float, float]:
+    """Seconds until the first batch is there, until so many are, and of processors, where nothing is kept before."""
+    decoded.clear()
+    start, used = time.perf_counter(), sum(os.times()[:4])
     batches = make(where, batch)
     next(batches)
-    return time.perf_counter() - start, batches
+    first = time.perf_counter() - start
+    for _ in range(steps - 1):
+        next(batches)
+    whole = time.perf_counter() - start
+    del batches  # the loader's workers end, and are counted
+    return first, whole, sum(os.times()[:4]) - used
+
+
+def start_seconds(where: Path, batch: int) -> float:
+    """Seconds until a stream's first batch is there."""
+    start = time.perf_counter()
+    next(make_stream(where, batch))
+    return time.perf_counter() - start
 
 
 def compare(where: Path, n: int, side: int, batch: int, rounds: int) -> None:
-    """Starts and batches of a folder."""
-    decoded.clear()
-    loader_start, loader = until_first(lambda *how: endless(make_loader(*how)), where, batch)
-    first, _ = until_first(make_stream, where, batch)
-    second = median(until_first(make_stream, where, batch)[0] for _ in range(rounds))
-    per_epoch = n // batch
-    for _ in range(per_epoch - 1):
-        next(loader)
-    works = {"DataLoader": loader, "ganvas": until_first(make_stream, where, batch)[1]}
+    """Starts and batches of a folder; first starts in turns, each with its first epoch."""
+    makes = {"DataLoader": lambda *how: endless(make_loader(*how)), "ganvas": make_stream}
+    per_epoch, fresh = n // batch, {name: list[tuple[float, float, float]]() for name in makes}
+    for i in range(rounds + 1):
+        for name, make in makes.items():
+            seconds = fresh_start(make, where, batch, per_epoch)
+            fresh[name] += [seconds] if i else []  # the first round warms up
+    works = {name: make(where, batch) for name, make in makes.items()}
+    for _ in range(per_epoch):
+        next(works["DataLoader"])
     times = times_in_turns(works, per_epoch, rounds)
-    epoch = loader_start + per_epoch * times["DataLoader"]
-    rows = [
-        ("DataLoader", f"{loader_start:.2f}", f"{epoch:.2f}", f"{loader_start:.2f}", f"{1 / times['DataLoader']:.1f}"),
-        ("ganvas", f"{first:.2f}", f"{first + per_epoch * times['ganvas']:.2f}", f"{second:.2f}",
-         f"{1 / times['ganvas']:.1f}"),
-    ]  # fmt: skip
+    rows = []
+    for name, values in fresh.items():
+        first, whole, used = map(median, zip(*values, strict=True))
+        later = first if name == "DataLoader" else median(start_seconds(where, batch) for _ in range(rounds))
+        rows.append((name, *(f"{value:.2f}" for value in (first, whole, used, later)), f"{1 / times[name]:.1f}"))
     print(f"{n} images of {side} pixels, batch {batch}, {WORKERS} workers, {torch.get_num_threads()} threads:", end=" ")
     print(f"{times['DataLoader'] / times['ganvas']:.0f} times the batches")
-    columns = ("first start, s", "with an epoch, s", "second start, s", "batches/s")
+    columns = ("first start, s", "with an epoch, s", "of processors, s", "second start, s", "batches/s")
     print_table("folder", columns, rows)
 
 
@@ -162,7 +176,7 @@ def million(n: int, batch: int) -> None:
 
 
 def main() -> None:
-    defaults = {"n": 5000, "side": 64, "batch": 64, "rounds": 5, "start": 50_000, "million": 1_000_000, "threads": 2}
+    defaults = {"n": 5000, "side": 64, "batch": 64, "rounds": 9, "start": 50_000, "million": 1_000_000, "threads": 2}
     words = parser(__doc__, **defaults).parse_args()
     torch.set_num_threads(words.threads)
     with TemporaryDirectory() as name:
