@@ -71,7 +71,7 @@ def weights(run: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("error", "asked"),
-    [(CPU, ", which asked for 3 MiB more"), (MemoryError(), "")],
+    [(CPU, ", which asked for 3 MiB more"), (CUDA, ", which asked for 2.00 GiB more"), (MemoryError(), "")],
 )
 def test_a_run_ends_in_a_sentence_and_goes_on_with_what_fits(
     error: BaseException, asked: str, most: Callable[..., None], capsys: pytest.CaptureFixture[str]

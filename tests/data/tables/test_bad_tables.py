@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from ganvas.cli.app import main
-from ganvas.data import load
+from ganvas.data import DataOptions, load
 from ganvas.errors import UserError
 
 Content = str | bytes | pd.DataFrame | Callable[[Path], object]
@@ -241,3 +243,18 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     assert main(["data", "sqlite:///shop.db#orders"]) == 2
     assert 'sqlite:///shop.db#orders is read by sqlalchemy: pip install "ganvas[sql]"' in capsys.readouterr().err
+
+
+def test_texts_that_are_no_utf_8_are_damage(tmp_path: Path) -> None:
+    """In the schema of a database, and in what pandas has written of itself into a Parquet file."""
+    pytest.importorskip("sqlalchemy")
+    database(tmp_path / "x.db")
+    content = (tmp_path / "x.db").read_bytes()
+    (tmp_path / "x.db").write_bytes(content.replace(b"CREATE TABLE", b"CREATE TABL\xb0"))
+    with pytest.raises(UserError, match="x.db cannot be read: "):
+        load(f"sqlite:///{tmp_path / 'x.db'}")
+    table = pa.table({"a": [1.0, 2.0]}).replace_schema_metadata({"pandas": b"\xa2"})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    for stream in ("never", "always"):
+        with pytest.raises(UserError, match="x.parquet is damaged or no Parquet file: 'utf-8' codec can't decode"):
+            load(tmp_path / "x.parquet", DataOptions(stream=stream))

@@ -255,7 +255,11 @@ def open_parts(path: Path) -> Parts:
                 batch.validate(full=True)  # or else a damaged text would be what lies beside it in memory
                 yield pa.Table.from_batches([batch], file.schema_arrow)
 
-    return Parts(str(path), empty, read, pa.Table.to_pandas, lambda row: f"row {row + 1:,}")
+    def to_frame(part: pa.Table) -> pd.DataFrame:
+        with wrap_read_errors(path):  # of what pandas has written into it
+            return part.to_pandas()
+
+    return Parts(str(path), empty, read, to_frame, lambda row: f"row {row + 1:,}")
 
 
 def open_texts(path: Path) -> Parts:

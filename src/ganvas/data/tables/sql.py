@@ -74,7 +74,7 @@ def read_sql(source: str) -> tuple["pd.DataFrame", str]:
             frame = pd.DataFrame(result.fetchall(), columns=list(result.keys()))
             connection.rollback()
             return frame, name
-    except sqlalchemy.exc.SQLAlchemyError as error:
+    except (sqlalchemy.exc.SQLAlchemyError, UnicodeDecodeError) as error:
         why = first_line(error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig else error)
         raise UserError(f"{hide(source)} cannot be read: {why}") from error
     finally:
