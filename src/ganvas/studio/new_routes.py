@@ -105,7 +105,7 @@ def form(model: str) -> dict[str, Any]:
 
 @router.post("/uploads")
 async def upload(request: Request, name: str, upload: str | None = None) -> dict[str, str]:
-    """Take a file, "class/file" for one of a folder; those that belong together name the `upload` of the first one."""
+    """Take a file, "folder/class/file" for one of a folder; others that belong to it name the first's `upload`."""
     settings = settings_of(request)
     if upload is None:
         await run_in_threadpool(remove_unused, settings.uploads, settings.runs_dir)
@@ -161,6 +161,14 @@ def order_words(settings: Settings, order: Order) -> list[str]:
     return words
 
 
+def whole_words(settings: Settings, order: Order) -> list[str]:
+    """The same of an order that can be started: a translator has both its sources."""
+    words = order_words(settings, order)
+    if len(order.sources) < MODELS[order.model].n_domains:
+        raise UserError(f"{order.model} translates between two sources: choose the second one as well")
+    return words
+
+
 def refuse_table(model: str, sources: Sequence[str], options: Mapping[str, str]) -> None:
     """UserError for a source that is a table, where the model learns none."""
     reason = CARDS[model].no_tables
@@ -172,7 +180,7 @@ def refuse_table(model: str, sources: Sequence[str], options: Mapping[str, str])
 def check(request: Request, order: Order) -> dict[str, str]:
     """The command that does the same, or what is wrong with it."""
     try:
-        return {"command": command_text(order_words(settings_of(request), order)), "problem": ""}
+        return {"command": command_text(whole_words(settings_of(request), order)), "problem": ""}
     except UserError as error:
         return {"command": "", "problem": str(error)}
 
@@ -180,7 +188,7 @@ def check(request: Request, order: Order) -> dict[str, str]:
 @router.post("/new/cost")
 def cost(request: Request, order: Order) -> dict[str, Any]:
     """What the run would take here, by a short trial."""
-    words, model = order_words(settings_of(request), order), MODELS[order.model]
+    words, model = whole_words(settings_of(request), order), MODELS[order.model]
     measured = measure_cost(words, request.app.state.is_ending)
     config = check_command(words).arguments["train_config"]
     is_given = bool(order.options.get("steps", "").strip())
@@ -200,5 +208,5 @@ def cost(request: Request, order: Order) -> dict[str, Any]:
 def start(request: Request, order: Order) -> dict[str, str]:
     """Start the run as a process of its own; the address of its page."""
     settings = settings_of(request)
-    name = processes.start(settings, order_words(settings, order)[1:])
+    name = processes.start(settings, whole_words(settings, order)[1:])
     return {"run": name, "address": f"/runs/{name}"}

@@ -14,7 +14,7 @@ from ..io.atomic import MAX_NAME_BYTES
 from ..io.run_folder import RunFolder
 from .runs import own_file, run_folders
 
-MAX_FILES, MAX_TOTAL, MAX_DEPTH = 20_000, 2 * 2**30, 4
+MAX_FILES, MAX_TOTAL, MAX_DEPTH = 20_000, 2 * 2**30, 8
 """files of one upload, bytes of all, and names of a path"""
 KEPT_SECONDS = 86_400
 """for how long an upload is kept that no run names"""
@@ -120,6 +120,6 @@ def open_unused(path: Path) -> BinaryIO:
 
 
 def upload_source(folder: Path) -> Path:
-    """What is trained on: the file of an upload, or its folder where there are several, or classes."""
+    """What is trained on: the file or the folder of an upload, or the folder of several."""
     files = list(folder.iterdir())
-    return files[0] if len(files) == 1 and files[0].is_file() else folder
+    return files[0] if len(files) == 1 else folder

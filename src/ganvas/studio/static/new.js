@@ -55,24 +55,24 @@ for (const fieldset of form.querySelectorAll(".source")) {
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
     const isFolder = entries.some((entry) => entry?.isDirectory);
     const dropped = namedFiles(event.dataTransfer.files);
-    send(isFolder ? known((await Promise.all(entries.map((entry) => inFolder(entry)))).flat()) : dropped, text, fault);
+    send(isFolder ? known((await Promise.all(entries.map((entry) => inFolder(entry, "")))).flat()) : dropped, text, fault);
   });
 }
 
 // Files and the names by which they are sent; of a folder those that can be read, by their paths in it.
 const known = (found) => found.filter(([name]) => !/(^|\/)\./.test(name) && form.dataset.suffixes.split(" ").some((suffix) => name.toLowerCase().endsWith(suffix)));
 function namedFiles(files) {
-  const named = [...files].map((file) => [file.webkitRelativePath.split("/").slice(1).join("/") || file.name, file]);
+  const named = [...files].map((file) => [file.webkitRelativePath || file.name, file]);
   return [...files].some((file) => file.webkitRelativePath) ? known(named) : named;
 }
-async function inFolder(entry, path = null) {
-  const name = path === null ? "" : `${path}${entry.name}`;
-  if (entry.isFile) return [[name || entry.name, await new Promise((resolve, reject) => entry.file(resolve, reject))]];
+async function inFolder(entry, path) {
+  const name = path + entry.name;
+  if (entry.isFile) return [[name, await new Promise((resolve, reject) => entry.file(resolve, reject))]];
   const reader = entry.createReader(), found = [];
   for (;;) {  // a reader gives a hundred at a time
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (!some.length) return found;
-    for (const one of some) found.push(...await inFolder(one, name && `${name}/`));
+    for (const one of some) found.push(...await inFolder(one, `${name}/`));
   }
 }
 
