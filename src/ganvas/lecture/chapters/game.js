@@ -140,7 +140,7 @@
     at("sliders").append(lecture.element("label", {}, lecture.element("span", {}, `${label} `, output), input));
     inputs[name] = { input, output };
   }
-  values.look = 4;
+  values.look = Math.min(4, run.steps.length - 1);
 
   function addPreset(recording) {
     const button = lecture.element("button", { type: "button", value: recording.title }, recording.title);
