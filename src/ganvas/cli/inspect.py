@@ -34,9 +34,8 @@ from ..training import run_records
 from ..training.commands import diagnose
 from ..training.progress import ProgressBar
 from ..training.run_files import LOSSES, check_files, describe_files, files_to_dict
-from ..viz.data_page import DataPart, contact_sheet, write_data_page
+from ..viz.data_page import DataPart, contact_sheet, write_data_page, write_table_page
 from ..viz.images import save_pictures
-from ..viz.table_page import write_table_page
 from .app import print_result
 from .common import FLAG, RUN_HELP, DataFlags, Force, Json, SourceName
 from .machine import check_machine

@@ -10,7 +10,7 @@ from ..data.tables.scaling import TableScaling
 from ..data.tables.summary import ROWS, marginals, typical_rows
 from ..io.run_folder import RunFolder
 from ..io.safetensors import read_header
-from ..viz.table_html import MAX_COLUMNS, Layout, marginal_charts, row_table
+from ..viz.table_html import MAX_COLUMNS, Layout, marginal_chart, row_table
 from .rows import table_scaling
 from .sampling import sample_examples
 from .trained import load_trained
@@ -44,11 +44,12 @@ def marginal_parts(
     Without these what the model's file says of them is drawn.
     """
     hidden = bound_columns(scaling) if real is None else set[int]()
-    kept = [j for j in range(len(scaling.learnt_columns)) if j not in hidden]
-    shown = kept[:MAX_COLUMNS]
+    unbound = [j for j in range(len(scaling.learnt_columns)) if j not in hidden]
+    shown = unbound[:MAX_COLUMNS]
     real = typical_rows(scaling.encoding) if real is None else real
-    found = marginals([scaling.learnt_columns[j] for j in shown], real[:, shown], x[:, shown])
-    return marginal_charts(found), len(kept) - len(shown)
+    sets = (rows[:, shown].numpy() for rows in (real, x))
+    spreads = marginals([scaling.learnt_columns[j] for j in shown], *sets)
+    return [marginal_chart(spread) for spread in spreads], len(unbound) - len(shown)
 
 
 def bound_columns(scaling: TableScaling) -> set[int]:

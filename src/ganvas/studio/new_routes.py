@@ -21,7 +21,7 @@ from ..io.text import format_duration
 from ..models import MODELS
 from ..training.commands import given_options, read_options
 from ..training.run_records import read_config
-from ..viz.table_html import render_columns
+from ..viz.table_html import ONE_SET, column_parts, render_part
 from . import processes
 from .cards import CARDS
 from .form import check_command, command_text, command_words, form_panels
@@ -33,6 +33,8 @@ from .trials import measure_cost, report_on
 from .uploads import SUFFIXES, receive_file, remove_unused, upload_source
 
 router: APIRouter = APIRouter()
+MAX_READ = 10_000
+"""rows by which a table is described"""
 
 
 class Order(BaseModel, extra="forbid"):
@@ -130,8 +132,14 @@ def describe_columns(sources: Sequence[str], options: DataOptions) -> str:
     """The columns of a table, how they spread, and which go together, as a part of the page; "" of other data."""
     if len(sources) != 1 or not is_table(Path(sources[0])):
         return ""
-    table = load(sources[0], options)
-    return render_columns(table) if isinstance(table, Table) else ""
+    table = load(sources[0], options).sample(MAX_READ, "columns")
+    if not isinstance(table, Table):
+        return ""
+    parts = column_parts(table)
+    return "\n".join((
+        render_part("marginals", charts=parts["charts"], sets=ONE_SET), render_part("notes", texts=parts["notes"]),
+        render_part("associations", charts=parts["matrices"]),
+    ))  # fmt: skip
 
 
 @router.get("/new/sheets/{name}")

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
+from ..data.tables.association import associations
 from ..data.tables.columns import Column
 from ..data.tables.scaling import TableScaling
-from ..data.tables.summary import ROWS, associations
+from ..data.tables.summary import ROWS
 from ..data.tables.write import encode_csv
 from ..errors import UserError
 from ..evaluation.anomalies import score_examples
@@ -141,12 +142,12 @@ def table_marginals(request: Request, name: str, seed: Seed = 0) -> Response:
         real = None if explorer.data is None else explorer.data.sample(ROWS, 0, "marginals").x
     charts, more = marginal_parts(scaling, x, real)
     columns = scaling.learnt_columns[:MAX_COLUMNS]
-    sides = zip(SETS, (real, x), strict=True)
+    sets = {
+        side: rows[:, : len(columns)].numpy() for side, rows in zip(SETS, (real, x), strict=True) if rows is not None
+    }
+    found = zip(sets, associations(columns, *sets.values()), strict=True)
     names = [column.name for column in columns]
-    matrices = [
-        association_chart(names, associations(columns, rows[:, : len(columns)]), f"What goes together, {side}")
-        for side, rows in sides if rows is not None
-    ]  # fmt: skip
+    matrices = [association_chart(names, matrix, f"What goes together, {side}") for side, matrix in found]
     texts = [f"{more:,} more columns are not drawn"] if more else []
     return part(
         render_part("marginals", charts=charts, sets=SETS), render_part("notes", texts=texts),

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from ..data import Dataset, chunks, class_counts
 from ..data.duplicates import Duplicates, Pairs
+from ..data.report import Report
 from ..data.scaling import picture_scaling
+from ..data.tables.table import Table
 from .html import write_page
 from .images import Examples
 from .plots import bars, histograms
+from .table_html import column_parts
 
 SHEET_EXAMPLES, PLOT_EXAMPLES = 100, 5000
 """images of a contact sheet, and vectors of a scatter plot"""
@@ -48,6 +51,12 @@ def write_data_page(path: Path, title: str, parts: list[DataPart]) -> None:
     write_page(path, "data.html", title=title, parts=[part_values(part) for part in parts])
 
 
+def write_table_page(path: Path, table: Table, report: Report, facts: list[tuple[str, str]]) -> None:
+    """Write the page on a table that `describe_table` has described: its columns in place of examples."""
+    part = {"name": table.name, "facts": facts, "advice": report["advice"], "notes": report["notes"], "groups": []}
+    write_page(path, "data.html", title=f"Data: {table.name}", parts=[part | {"columns": column_parts(table)}])
+
+
 def part_values(part: DataPart) -> dict[str, Any]:
     """What the template shows of a dataset."""
     data, test, found = part.dataset, part.test, part.found
@@ -67,6 +76,7 @@ def part_values(part: DataPart) -> dict[str, Any]:
     totals = [len(pairs) for pairs in (found.exact, found.near, found.leaked_exact, found.leaked_near, found.blank)]
     return {
         "name": data.name, "facts": part.facts, "advice": part.advice, "notes": part.notes, "charts": charts,
+        "columns": None,
         "sheet": contact_sheet(data).render(),
         "groups": [
             {"title": title, "total": total, "figures": figures}

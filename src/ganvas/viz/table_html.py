@@ -5,21 +5,27 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
-from ..data.tables.columns import Column
-from ..data.tables.summary import Marginal, associations, marginals, value_texts
+from ..data.tables.association import Matrix
+from ..data.tables.report import column_text, describe_columns, table_associations
+from ..data.tables.summary import Marginal, percent
 from ..data.tables.table import Table
 from .html import environment
-from .plots import COLOURS
 from .tables import is_numeric, shorten
 
-MAX_COLUMNS, MAX_READ = 24, 10_000
-"""columns whose marginals and associations are drawn, and rows by which, of a table that is to be learnt"""
-WIDTH, HEIGHT, BAR, LABEL_WIDTH, CELL = 300, 96, 18, 122, 15
-"""of a chart's drawing: its size, the height of a category's bars, the width of names, a side of a matrix's cell"""
+MAX_COLUMNS = 24
+"""columns whose marginals and associations are drawn where two sets of rows are compared"""
+WIDTH, HEIGHT, TOP, MARGIN = 300, 150, 8, 6
+"""of a chart's drawing: its size, and the room above and beside bars"""
+ROW, LABEL_WIDTH, VALUE_WIDTH = 18, 118, 90
+"""of charts of categories: a row's height, and the width of names and of what stands beside a bar"""
+TOWERING = 3
+"""how much higher than all others a bar is that is cut off"""
+CELL, HEAD, DARKEST = 24, 112, 0.7
+"""a side of a matrix's cell, the height of the names above, and the opacity of 1, on which one can read its number"""
 SETS = ("real", "sampled")
+ONE_SET = ("",)
 Layout = dict[str, Any]
+Text = tuple[float, float, str, str]
 
 
 def render_part(name: str, **values: Any) -> str:
@@ -34,96 +40,91 @@ def row_table(frame: Any) -> Layout:
     return {"head": head, "rows": rows, "numeric": numeric, "marks": None, "sides": None}
 
 
-def marginal_charts(found: Sequence[Marginal], names: Sequence[str] = SETS) -> list[Layout]:
-    """What is drawn of each marginal: bars of real rows beside those of samples, with what they say."""
-    return [category_chart(one, names) if one.column.is_category else number_chart(one, names) for one in found]
+def marginal_chart(spread: Marginal, sets: Sequence[str] = SETS, note: str | None = None) -> Layout:
+    """What is drawn of a column in one or two sets of rows of these names, the first filled, the second an outline."""
+    kind = "real number" if spread.column.kind == "real" else spread.column.kind
+    chart = category_chart(spread, sets) if spread.column.is_category else number_chart(spread, sets)
+    return {"name": spread.column.name, "note": kind if note is None else note, "width": WIDTH} | chart
 
 
-def number_chart(found: Marginal, names: Sequence[str]) -> Layout:
-    """Bars upright, those of several sets side by side, and the numbers at both ends."""
-    n, sets, most = len(found.labels), len(found.shares), largest(found)
-    wide = WIDTH / max(1, n)
-    boxes = [
-        [((j + 0.9 * i / sets) * wide, HEIGHT * (1 - share / most), 0.9 * wide / sets, HEIGHT * share / most)
-         for j, share in enumerate(shares)]
-        for i, shares in enumerate(found.shares)
-    ]  # fmt: skip
-    ends = [found.labels[0].split(" to ")[0], found.labels[-1].split(" to ")[-1]] if n else []
-    return make_chart(found, names, boxes) | {"height": HEIGHT + 18, "base": HEIGHT, "ends": ends, "names": []}
+def share_text(sets: Sequence[str], shares: Sequence[float]) -> str:
+    """Shares, each with the name of its set."""
+    return ", ".join(f"{name} {percent(share)}".strip() for name, share in zip(sets, shares, strict=True))
 
 
-def category_chart(found: Marginal, names: Sequence[str]) -> Layout:
-    """Bars one below another, with the names of the categories."""
-    sets, most = len(found.shares), largest(found)
-    thick, long = (BAR - 4) / sets, WIDTH - LABEL_WIDTH
-    boxes = [
-        [(float(LABEL_WIDTH), 2 + j * BAR + i * thick, long * share / most, thick) for j, share in enumerate(shares)]
-        for i, shares in enumerate(found.shares)
-    ]
-    texts = [(LABEL_WIDTH - 6, j * BAR + 13, shorten(text)) for j, text in enumerate(found.labels)]
-    height = max(1, len(texts)) * BAR + 2
-    return make_chart(found, names, boxes) | {"height": height, "base": 0, "ends": [], "names": texts}
+def number_chart(spread: Marginal, sets: Sequence[str]) -> Layout:
+    """Upright bars.  One that towers above the others is cut off, and its share stands beside it."""
+    bars = list(zip(*spread.shares, strict=True))
+    if not bars:
+        return {"height": 20, "bars": [], "line": "", "texts": [(MARGIN, 14, "start", "no value is there")]}
+    heights = sorted(map(max, bars))
+    others = heights[-2] if len(heights) > 1 else 0.0
+    top, base = (min(heights[-1], TOWERING * others) if others else heights[-1]) or 1.0, HEIGHT - 24
+    step = (WIDTH - 2 * MARGIN) / len(bars)
+    ends = [spread.labels[0].split(" to ")[0], spread.labels[-1].split(" to ")[-1]]
+    texts: list[Text] = [(MARGIN, base + 14, "start", ends[0]), (WIDTH - MARGIN, base + 14, "end", ends[1])]
+    boxes, line = list[Layout](), [f"M{MARGIN} {base}"]
+    for i, (label, shares) in enumerate(zip(spread.labels, bars, strict=True)):
+        x, right = (round(MARGIN + k * step, 1) for k in (i, i + 1))
+        lengths = [round(min(share / top, 1.0) * (base - TOP), 1) for share in shares]
+        box = {"x": x, "y": round(base - lengths[0], 1), "width": round(right - x, 1), "height": lengths[0]}
+        boxes.append(box | {"title": f"{label}: {share_text(sets, shares)}"})
+        line.append(f"V{base - lengths[-1]:g}H{right}")
+        if max(shares) > top:
+            place = (right + 4, TOP + 10, "start") if i < len(bars) / 2 else (x - 4, TOP + 10, "end")
+            texts.append((*place, share_text(sets, shares)))
+    if any(spread.missing):
+        texts.append((WIDTH / 2, base + 28, "middle", f"missing: {share_text(sets, spread.missing)}"))
+    height = HEIGHT + 8 * any(spread.missing)
+    return {"height": height, "bars": boxes, "line": " ".join([*line, f"V{base}"]) if len(sets) > 1 else "",
+            "texts": texts}  # fmt: skip
 
 
-def largest(found: Marginal) -> float:
-    """The largest share of a bar."""
-    return max((share for shares in found.shares for share in shares), default=0.0) or 1.0
+def category_chart(spread: Marginal, sets: Sequence[str]) -> Layout:
+    """Lying bars, a row a category, and one of what is missing."""
+    rows = list(zip(spread.labels, zip(*spread.shares, strict=True), strict=True))
+    rows += [("missing", spread.missing)] if any(spread.missing) else []
+    longest = max((max(shares) for _, shares in rows), default=0.0) or 1.0
+    boxes, line, texts = list[Layout](), list[str](), list[Text]()
+    for i, (name, shares) in enumerate(rows):
+        y, thick = TOP + i * ROW, ROW - 5
+        lengths = [round(share / longest * (WIDTH - LABEL_WIDTH - VALUE_WIDTH), 1) for share in shares]
+        box = {"x": LABEL_WIDTH, "y": y, "width": lengths[0], "height": thick}
+        boxes.append(box | {"title": f"{name}: {share_text(sets, shares)}"})
+        line.append(f"M{LABEL_WIDTH} {y}h{lengths[-1]}v{thick}H{LABEL_WIDTH}")
+        first, last = percent(shares[0]), percent(shares[-1])
+        value = last if last == first else f"{last}, not {first}"
+        texts += [(LABEL_WIDTH - 6, y + 10, "end", shorten(name))]
+        texts += [(LABEL_WIDTH + max(lengths) + 5, y + 10, "start", value)]
+    line = line if len(sets) > 1 else []
+    return {"height": TOP + max(1, len(rows)) * ROW, "bars": boxes, "line": " ".join(line), "texts": texts}
 
 
-def make_chart(found: Marginal, names: Sequence[str], boxes: Sequence[Sequence[Sequence[float]]]) -> Layout:
-    """A chart of these bars, x, y, width and height of each, with what they say."""
-    told = [
-        f"{label}: " + ", ".join(f"{name} {shares[j]:.1%}" for name, shares in zip(names, found.shares, strict=False))
-        for j, label in enumerate(found.labels)
-    ]
-    bars = [
-        {"set": i, "text": told[j]} | dict(zip(("x", "y", "width", "height"), (round(v, 1) for v in box), strict=True))
-        for i, one in enumerate(boxes) for j, box in enumerate(one)
-    ]  # fmt: skip
-    sides = names if len(found.missing) > 1 else ("",)
-    missing = " and ".join(f"{share:.1%} {side}".strip() for share, side in zip(found.missing, sides, strict=False))
-    return {
-        "name": found.column.name, "kind": "real number" if found.column.kind == "real" else found.column.kind,
-        "bars": bars, "width": WIDTH, "missing": f"missing: {missing}" if any(found.missing) else "",
-    }  # fmt: skip
+def column_parts(table: Table) -> Layout:
+    """The columns of a table in words and as charts, and which go together."""
+    charts = []
+    for facts, spread in describe_columns(table):
+        kind = "real number" if facts["kind"] == "real" else facts["kind"]
+        note = ", ".join(filter(None, (kind, column_text(facts))))
+        nothing = {"name": facts["name"], "note": note, "width": WIDTH, "height": 0}
+        charts.append(marginal_chart(spread, ONE_SET, note) if spread else nothing)
+    columns, matrix = table_associations(table)
+    more = len(table.learnt_columns) - len(columns)
+    names = [column.name for column in columns]
+    return {"charts": charts, "matrices": [association_chart(names, matrix)] if len(names) > 1 else [],
+            "notes": [f"Of the first {len(columns)} columns; {more} more are not shown."] if more else []}  # fmt: skip
 
 
-def render_columns(table: Table) -> str:
-    """The columns of a table, how those that are learnt spread, and which go together, as HTML."""
-    learnt = table.learnt_columns
-    shown, x = learnt[:MAX_COLUMNS], table.sample(MAX_READ, 0, "columns").x
-    missing = dict(zip((column.name for column in learnt), x.isnan().double().mean(0).tolist(), strict=True))
-    x = x[:, : len(shown)]
-    matrix = association_chart([column.name for column in shown], associations(shown, x), "What goes together")
-    more = [f"{len(learnt) - len(shown):,} more columns are not drawn"] if len(learnt) > len(shown) else []
-    return "\n".join((
-        render_part("columns", found=[describe_column(c, missing.get(c.name, c.missing)) for c in table.columns]),
-        render_part("marginals", charts=marginal_charts(marginals(shown, x)), sets=("",)),
-        render_part("notes", texts=more), render_part("associations", charts=[matrix]),
-    ))  # fmt: skip
-
-
-def describe_column(column: Column, missing: float) -> dict[str, str]:
-    """A column in words."""
-    if column.is_number:
-        ends = [end for end in (column.low, column.high) if end is not None]
-        holds = " to ".join(value_texts(column, torch.tensor(ends, dtype=torch.float64))) if ends else ""
-    elif column.is_category:
-        names = [shorten(str(name)) for name in column.categories]
-        holds = f"{len(names)}: {', '.join(names[:8])}{' …' * (len(names) > 8)}"
-    else:
-        holds = "not learnt; samples have new ones" if column.kind == "identifier" else "not learnt; always the same"
-    return {"name": column.name, "kind": column.kind, "missing": f"{missing:.1%}", "holds": holds}
-
-
-def association_chart(columns: Sequence[str], values: Sequence[Sequence[float]], title: str) -> Layout:
-    """Where the cells of a matrix of associations are, and what they say."""
-    n = len(columns)
+def association_chart(names: Sequence[str], values: Matrix, title: str = "Associations", scale: float = 1.0) -> Layout:
+    """Where the cells of a matrix are, and what they say; colours are full from 1 / `scale`."""
+    n = len(names)
     cells = [
-        {"x": LABEL_WIDTH + j * CELL, "y": i * CELL, "opacity": round(values[i][j], 3),
-         "text": f"{columns[i]}, {columns[j]}: {values[i][j]:.2f}"}
-        for i in range(n) for j in range(n) if i != j
+        {"x": LABEL_WIDTH + j * CELL, "y": HEAD + i * CELL, "opacity": round(DARKEST * min(1.0, scale * abs(value)), 3),
+         "sign": "minus" if value < 0 else "plus", "value": f"{value:.2f}".replace("0.", ".").replace("-", "−"),
+         "title": f"{names[i]}, {names[j]}: {value:.2f}"}
+        for i in range(n) for j, value in enumerate((values[i].round(2) + 0.0).tolist())  # no -0.00
     ]  # fmt: skip
-    names = [(LABEL_WIDTH - 6, i * CELL + 11.5, shorten(name)) for i, name in enumerate(columns)]
-    size = {"width": LABEL_WIDTH + n * CELL, "height": n * CELL, "cell": CELL - 1}
-    return {"title": title, "cells": cells, "names": names, "colour": COLOURS[0]} | size
+    rows = [(LABEL_WIDTH - 6, HEAD + i * CELL + 16, shorten(name)) for i, name in enumerate(names)]
+    heads = [(LABEL_WIDTH + i * CELL + 16, HEAD - 6, shorten(name)) for i, name in enumerate(names)]
+    return {"title": title, "cells": cells, "rows": rows, "heads": heads, "side": CELL - 1,
+            "width": LABEL_WIDTH + n * CELL, "height": HEAD + n * CELL}  # fmt: skip

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from ganvas.data.tables.association import associations
 from ganvas.data.tables.columns import Column
-from ganvas.evaluation.tables.columns import format_value, judge_columns, percent
-from ganvas.evaluation.tables.marginals import describe_column, measure_associations
+from ganvas.data.tables.summary import percent
+from ganvas.evaluation.tables.columns import format_value, judge_columns
+from ganvas.evaluation.tables.marginals import compare_column
 from ganvas.evaluation.tables.measure import TableEvaluation
 from ganvas.evaluation.tables.quality import measure_quality
 
@@ -21,8 +23,8 @@ def sentence(real: np.ndarray, synthetic: np.ndarray, column: Column) -> str:
         quality=quality, quality_as_many=None, quality_floor=None, quality_shuffled=quality,
         detection=None, detection_floor=None,
         usefulness=None, privacy=None, repeated=(0.0, 0.0),
-        marginals=(describe_column(tables[0][:, 0], tables[1][:, 0], column),),
-        associations=tuple(measure_associations(tables[0], tables[1:], [column])),
+        marginals=(compare_column(tables[0][:, 0], tables[1][:, 0], column),),
+        associations=tuple(associations([column], *tables)),
     )  # fmt: skip
     return judge_columns(evaluation)[0].sentence
 

@@ -5,7 +5,7 @@ import pytest
 
 from ganvas.data.tables.association import cramers_v
 from ganvas.data.tables.columns import Column
-from ganvas.evaluation.tables.quality import measure_quality, pairwise_correlations
+from ganvas.evaluation.tables.quality import correlations, measure_quality
 from tests.support.tables import MIXED, mixed_rows, shuffle_columns
 
 SHAPES = [0.8175, 0.919152276, 0.876541096, 0.88, 0.855833333, 0.983333333]
@@ -57,7 +57,7 @@ def test_correlations_are_over_rows_that_have_both() -> None:
     x = mixed_rows(300)[:, [0, 1, 4]]
     there = ~np.isnan(x[:, 1])
     expected = np.corrcoef(x[there, 0], x[there, 1])[0, 1]
-    assert pairwise_correlations(x + 1e6)[0, 1] == pytest.approx(expected, abs=1e-6)
+    assert correlations(x + 1e6)[0, 1] == pytest.approx(expected, abs=1e-6)
 
 
 def test_cramers_v() -> None:

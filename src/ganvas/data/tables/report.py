@@ -5,32 +5,27 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
-from ...io.text import format_number
 from ..duplicates import Duplicates
 from ..listing import join_names, pluralize
 from ..report import DUPLICATE_SHARE, FEW_IMAGES, Report, count_pairs
-from .association import cramers_v
+from .association import STRONG_ASSOCIATION, STRONG_CORRELATION, Matrix, signed_associations
 from .columns import Column
+from .summary import Marginal, marginal, value_text
 from .table import Table
 
-SHOWN, BINS = 12, 30
-"""categories that are named, and bars of a histogram"""
-MAX_PAIR_COLUMNS, PAIR_ROWS = 60, 20_000
-"""columns whose associations are computed, and rows by which they are"""
-STRONG, MOSTLY_MISSING, MANY_CATEGORIES = 0.5, 0.5, 100
-"""associations that are named, share of missing values and categories that are worth advice"""
-Matrix = Float64[np.ndarray, "c c"]
+MAX_PAIRS, MAX_PAIR_COLUMNS, PAIR_ROWS = 12, 60, 5000
+"""associations that are named; columns of which they are computed, and rows by which they are"""
+MOSTLY_MISSING, MANY_CATEGORIES = 0.5, 100
+"""share of missing values and categories that are worth advice"""
 
 
 def describe_table(table: Table, found: Duplicates, test: Table | None = None) -> Report:
     """The facts of a table, each of its columns among them, with the duplicates that were found, and advice."""
-    x, learnt = table.x.numpy(), iter(range(table.x.shape[1]))
-    columns = [describe_column(c, x[:, next(learnt)] if c.is_learnt else None) for c in table.columns]
+    columns = [facts for facts, _ in describe_columns(table)]
     report = {
         "name": table.name, "rows": len(table), "columns": columns,
-        "associations": [[a, b, round(value, 3)] for a, b, value in strongest(table.learnt_columns, x)],
+        "associations": [[a, b, round(value, 3)] for a, b, value in strongest(table)],
         "exact duplicates": count_pairs(found.exact, table, table),
     }  # fmt: skip
     if test is not None:
@@ -39,45 +34,42 @@ def describe_table(table: Table, found: Duplicates, test: Table | None = None) -
     return report | {"notes": list(table.notes), "advice": advice, "fingerprint": table.fingerprint()}
 
 
-def describe_column(column: Column, numbers: np.ndarray | None) -> dict[str, Any]:
-    """What is known of a column, as plain values; of a learnt one also how its values are spread."""
-    facts: dict[str, Any] = {"name": column.name, "kind": column.kind, "missing": round(column.missing, 4)}
-    if numbers is None:
-        return facts | ({"value": column.categories[0]} if column.categories else {})
-    present = numbers[~np.isnan(numbers)]
-    facts["missing"] = round(1 - len(present) / max(1, len(numbers)), 4)
+def describe_columns(table: Table) -> list[tuple[dict[str, Any], Marginal | None]]:
+    """What is known of each column, as plain values, and how its values spread; None of one that is not learnt."""
+    x, learnt = table.x.numpy(), iter(range(table.x.shape[1]))
+    return [describe_column(c, x[:, next(learnt)]) if c.is_learnt else (facts_of(c), None) for c in table.columns]
+
+
+def facts_of(column: Column) -> dict[str, Any]:
+    """What is known of a column without its rows."""
+    facts = {"name": column.name, "kind": column.kind, "missing": round(column.missing, 4)}
+    return facts | ({"value": column.categories[0]} if column.kind == "constant" and column.categories else {})
+
+
+def describe_column(column: Column, numbers: np.ndarray) -> tuple[dict[str, Any], Marginal]:
+    """What is known of a column that is learnt, and how its values spread."""
+    spread, present = marginal(column, numbers), numbers[~np.isnan(numbers)]
+    facts, (counts,) = facts_of(column) | {"missing": round(spread.missing[0], 4)}, spread.counts
     if column.is_category:
-        counts = np.bincount(present.astype(int), minlength=len(column.categories))
-        order = np.argsort(-counts, kind="stable")[:SHOWN]
-        top = {str(column.categories[i]): int(counts[i]) for i in order}
-        return facts | {"categories": len(column.categories), "ordered": column.is_ordered, "top": top}
+        n = len(spread.labels) - (len(spread.labels) < len(column.categories))  # the last bar may be of all others
+        top = dict(sorted(zip(spread.labels[:n], counts, strict=False), key=lambda item: -item[1]))
+        size = {"categories": len(column.categories), "ordered": column.is_ordered, "values": len(present)}
+        return facts | size | {"top": top}, spread
     if not len(present):
-        return facts
-    low, high = float(present.min()), float(present.max())
-    counts, _ = np.histogram(present, BINS if high > low else 1)
-    atoms = {show(column, atom): round(float((present == atom).mean()), 4) for atom in column.atoms}
+        return facts, spread
+    texts = [value_text(column, float(f(present))) for f in (np.min, np.max, np.mean, np.median)]
+    atoms = {value_text(column, atom): round(float((present == atom).mean()), 4) for atom in column.atoms}
     return facts | {
-        "range": [show(column, low), show(column, high)], "mean": show(column, float(present.mean())),
-        "median": show(column, float(np.median(present))), "decimals": column.decimals, "atoms": atoms,
-        "histogram": counts.tolist(),
-    }  # fmt: skip
-
-
-def show(column: Column, number: float) -> str:
-    """A number of a column for people: of dates and times as ISO 8601 writes them."""
-    if column.kind == "date":
-        return str(np.datetime64(round(number), "D"))
-    if column.kind in ("datetime", "time"):
-        text = str(np.datetime64(round(number), "s"))
-        return text.replace("T", " ") if column.kind == "datetime" else text.partition("T")[2]
-    return f"{round(number):d}" if number == round(number) and abs(number) < 1e15 else format_number(number, 5)
+        "range": texts[:2], "mean": texts[2], "median": texts[3], "decimals": column.decimals, "atoms": atoms,
+        "histogram": list(counts),
+    }, spread  # fmt: skip
 
 
 def column_text(facts: dict[str, Any]) -> str:
-    """What `describe_column` found, in a line."""
+    """What `describe_columns` says of a column, in a line."""
     parts = []
     if "top" in facts:
-        total = sum(facts["top"].values()) or 1
+        total = facts["values"] or 1
         shares = ", ".join(f"{name} {count / total:.0%}" for name, count in list(facts["top"].items())[:3])
         more = ", ..." if facts["categories"] > 3 else ""
         parts.append(f"{facts['categories']}{' ordered' * facts['ordered']}: {shares}{more}")
@@ -92,42 +84,21 @@ def column_text(facts: dict[str, Any]) -> str:
     return ", ".join(parts + ([f"{facts['missing']:.1%} missing"] if facts["missing"] else []))
 
 
-def strongest(columns: Sequence[Column], x: np.ndarray) -> list[tuple[str, str, float]]:
+def strongest(table: Table) -> list[tuple[str, str, float]]:
     """The pairs of columns with strong associations, the strongest first."""
-    matrix, shown = associations(columns, x), columns[:MAX_PAIR_COLUMNS]
-    pairs = [(shown[i].name, shown[j].name, float(matrix[i, j])) for i, j in combinations(range(len(shown)), 2)]
-    return sorted((pair for pair in pairs if abs(pair[2]) >= STRONG), key=lambda pair: -abs(pair[2]))[:SHOWN]
+    columns, matrix = table_associations(table)
+    pairs = []
+    for (i, a), (j, b) in combinations(enumerate(columns), 2):
+        least = STRONG_CORRELATION if a.is_number and b.is_number else STRONG_ASSOCIATION
+        if abs(matrix[i, j]) > least:
+            pairs.append((a.name, b.name, float(matrix[i, j])))
+    return sorted(pairs, key=lambda pair: -abs(pair[2]))[:MAX_PAIRS]
 
 
-def associations(columns: Sequence[Column], x: np.ndarray) -> Matrix:
-    """How far each column says another, from 0 to 1, of the first columns and by the first rows that have both.
-
-    Of two columns of numbers Pearson's correlation, from -1 to 1; of two of categories Cramer's V without its bias
-    (Bergsma, Journal of the Korean Statistical Society 42, 2013); of one of each the correlation ratio.
-    """
-    columns, x = columns[:MAX_PAIR_COLUMNS], x[:PAIR_ROWS, :MAX_PAIR_COLUMNS]
-    matrix = np.eye(len(columns))
-    for i, j in combinations(range(len(columns)), 2):
-        a, b = x[~np.isnan(x[:, i]) & ~np.isnan(x[:, j])][:, [i, j]].T
-        if columns[i].is_category and columns[j].is_category:
-            value = cramers_v(a.astype(int), b.astype(int), corrected=True)
-        elif columns[i].is_category or columns[j].is_category:
-            codes, numbers = (a, b) if columns[i].is_category else (b, a)
-            value = correlation_ratio(codes.astype(int), numbers)
-        else:
-            value = float(np.corrcoef(a, b)[0, 1]) if len(a) > 1 and a.std() > 0 < b.std() else 0.0
-        matrix[i, j] = matrix[j, i] = value
-    return matrix
-
-
-def correlation_ratio(codes: np.ndarray, numbers: np.ndarray) -> float:
-    """The square root of the share of the variance of numbers that their categories explain."""
-    if len(numbers) < 2 or numbers.std() == 0:
-        return 0.0
-    counts = np.bincount(codes)
-    sums = np.bincount(codes, numbers - numbers.mean())
-    explained = float((sums[counts > 0] ** 2 / counts[counts > 0]).sum())
-    return min(1.0, float(np.sqrt(explained / (len(numbers) * numbers.var()))))
+def table_associations(table: Table) -> tuple[tuple[Column, ...], Matrix]:
+    """The first columns, and how strongly each two of them go together in some of the rows."""
+    columns, x = table.learnt_columns[:MAX_PAIR_COLUMNS], table.sample(PAIR_ROWS, "associations").x
+    return columns, signed_associations(columns, x[:, : len(columns)].numpy())
 
 
 def advise(table: Table, columns: Sequence[dict[str, Any]], found: Duplicates) -> list[str]:

@@ -1,41 +1,28 @@
-"""What the columns of a table hold: how the values of each spread, and how strongly two go together."""
+"""What the columns of a table hold: how the values of each spread, in one or in several sets of rows."""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import ceil
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
-from .association import cramers_v
+from ...io.text import format_number
 from .columns import Column
 from .encoding import TableEncoding
 
-MAX_BARS, MAX_CATEGORIES, ASSOCIATION_BARS = 20, 8, 8
-"""most bars of a column's numbers, and of its categories; bars of a column where two are compared"""
-TAIL = 0.01
-"""share of the numbers at either end that the first and the last bar take in"""
+MAX_BARS, MAX_CATEGORIES = 30, 12
+"""most bars of a column's numbers, and most categories with a bar of their own, the most frequent"""
+TAIL = 0.005
+"""share of the numbers at either end that the first and the last bar may take in"""
 ROWS = 2000
 """rows that stand for all"""
-
-
-class Bars(NamedTuple):
-    """Into which parts the values of a column fall."""
-
-    labels: tuple[str, ...]
-    edges: Float64[Tensor, " b"]
-    """of categories those with a bar of their own; of numbers where a bar ends and the next begins"""
-    is_category: bool
-
-    def places(self, x: Float64[Tensor, " n"]) -> Int64[Tensor, " n"]:
-        """The bar of each value; after the last bar that of what is missing."""
-        if self.is_category:
-            is_own = x[:, None] == self.edges
-            place = torch.where(is_own.any(1), is_own.long().argmax(1), len(self.labels) - 1)
-        else:
-            place = torch.bucketize(x.contiguous(), self.edges, right=True)
-        return place.masked_fill(x.isnan(), len(self.labels))
+Values = Float64[np.ndarray, " _"]
+Bars = tuple[tuple[str, ...], tuple[float, ...], list[np.ndarray]]
+"""labels, edges and, of each set, counts"""
 
 
 class Marginal(NamedTuple):
@@ -44,75 +31,101 @@ class Marginal(NamedTuple):
     column: Column
     labels: tuple[str, ...]
     """of bars: a category, a number, or numbers from one to another"""
-    shares: tuple[tuple[float, ...], ...]
-    """of each set the share of its rows in each bar"""
-    missing: tuple[float, ...]
-    """of each set the share of its rows without a value"""
+    edges: tuple[float, ...]
+    """of numbers where bars end, one more than bars; what lies beyond is in the first and in the last one"""
+    counts: tuple[tuple[int, ...], ...]
+    """of each set the rows in each bar"""
+    missing_counts: tuple[int, ...]
+    """of each set the rows without a value"""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of each set all of its rows; 1 where it has none, so that they divide."""
+        return tuple(max(1, sum(bars) + gone) for bars, gone in zip(self.counts, self.missing_counts, strict=True))
+
+    @property
+    def shares(self) -> tuple[tuple[float, ...], ...]:
+        """Of each set the share of its rows in each bar."""
+        return tuple(tuple(n / size for n in bars) for bars, size in zip(self.counts, self.sizes, strict=True))
+
+    @property
+    def missing(self) -> tuple[float, ...]:
+        """Of each set the share of its rows without a value."""
+        return tuple(gone / size for gone, size in zip(self.missing_counts, self.sizes, strict=True))
 
 
-def marginals(columns: Sequence[Column], *sets: Float64[Tensor, "_ c"]) -> list[Marginal]:
-    """How the values of columns that are learnt spread in sets of rows; the first set chooses the bars."""
-    found = []
-    for j, column in enumerate(columns):
-        bars = choose_bars(column, sets[0][:, j])
-        counts = [bars.places(x[:, j]).bincount(minlength=len(bars.labels) + 1).double() / max(1, len(x)) for x in sets]
-        parts = [part.tolist() for part in counts]
-        found.append(Marginal(column, bars.labels, tuple(tuple(p[:-1]) for p in parts), tuple(p[-1] for p in parts)))
-    return found
+def marginals(columns: Sequence[Column], *sets: Float64[np.ndarray, "_ c"]) -> list[Marginal]:
+    """How the values of columns that are learnt spread in sets of rows."""
+    return [marginal(column, *(x[:, j] for x in sets)) for j, column in enumerate(columns)]
 
 
-def choose_bars(column: Column, x: Float64[Tensor, " n"], most: int = MAX_BARS) -> Bars:
-    """The bars of a column: its values or its most frequent categories, else numbers in steps of the same width."""
-    x = x[~x.isnan()]
-    values, counts = x.unique(return_counts=True)
-    if column.is_category:
-        most = min(most, MAX_CATEGORIES)
-        others = len(column.categories) - most if len(column.categories) > most + 1 else 0
-        if not others:
-            return Bars(tuple(map(str, column.categories)), torch.arange(len(column.categories)).double(), True)
-        own = values[counts.argsort(descending=True, stable=True)[:most]].sort().values
-        names = [str(column.categories[int(i)]) for i in own]
-        return Bars((*names, f"{len(column.categories) - len(names)} others"), own, True)
-    if len(values) <= most:
-        return Bars(tuple(value_texts(column, values)), (values[1:] + values[:-1]) / 2, False)
-    low, high = x.quantile(TAIL).item(), x.quantile(1 - TAIL).item()
+def marginal(column: Column, *sets: Values) -> Marginal:
+    """How the values of a column spread in sets of rows, NaN where one is missing; the first set chooses the bars."""
+    values = [x[~np.isnan(x)] for x in sets]
+    labels, edges, counts = (category_bars if column.is_category else number_bars)(column, values)
+    missing = tuple(len(x) - len(v) for x, v in zip(sets, values, strict=True))
+    return Marginal(column, labels, edges, tuple(tuple(bars.tolist()) for bars in counts), missing)
+
+
+def category_bars(column: Column, sets: Sequence[Values]) -> Bars:
+    """The most frequent categories, in their order where they have one, and all others in a last bar."""
+    size = max(len(column.categories), *(int(x.max(initial=-1)) + 1 for x in sets))
+    counts = [np.bincount(x.astype(np.int64), minlength=size) for x in sets]
+    own = np.argsort(-counts[0] - 1e-9 * sum(counts[1:]), kind="stable")
+    own = own[:MAX_CATEGORIES] if size > MAX_CATEGORIES + 1 else own
+    own = np.sort(own) if column.is_ordered else own
+    labels = [str(column.categories[i]) if i < len(column.categories) else str(i) for i in own]
+    bars = [n[own] for n in counts]
+    if size > len(own):
+        labels.append(f"{size - len(own)} others")
+        bars = [np.append(b, n.sum() - b.sum()) for b, n in zip(bars, counts, strict=True)]
+    return tuple(labels), (), bars
+
+
+def number_bars(column: Column, sets: Sequence[Values]) -> Bars:
+    """A bar a number where these are few, else bars of the same width; of whole numbers as many in each."""
+    first = sets[0]
+    if not len(first):
+        return (), (), [np.zeros(0, np.int64) for _ in sets]
+    (low, high), values = np.quantile(first, [TAIL, 1 - TAIL]), np.unique(first)
     if low == high:
-        low, high = values[0].item(), values[-1].item()
-    n = min(most, int(high - low) + 1) if column.is_integral else most
-    edges = torch.linspace(low, high, max(2, n) + 1, dtype=torch.float64)
-    ends = value_texts(column, torch.cat([values[:1], edges[1:-1], values[-1:]]))
-    return Bars(tuple(f"{a} to {b}" for a, b in pairwise(ends)), edges[1:-1], False)
+        low, high = values[0], values[-1]
+    if column.is_integral:
+        if values[-1] - values[0] < MAX_BARS:
+            low, high = values[0], values[-1]
+        step = ceil((high - low + 1) / MAX_BARS)
+        edges = np.floor(low) - 0.5 + step * np.arange(ceil((high - np.floor(low) + 1) / step) + 1)
+        ends = [(a + 0.5, b - 0.5) for a, b in pairwise(edges.tolist())]
+    elif len(values) <= MAX_BARS:
+        middles = (values[1:] + values[:-1]) / 2
+        edges = np.array([values[0] - 0.5, *middles, values[-1] + 0.5])
+        ends = [(v, v) for v in values.tolist()]
+    else:
+        edges = np.linspace(low, high, MAX_BARS + 1)
+        ends = list(pairwise(edges.tolist()))
+    ends[0], ends[-1] = (float(values[0]), ends[0][1]), (ends[-1][0], float(values[-1]))
+    texts = [(value_text(column, a), value_text(column, b)) for a, b in ends]
+    labels = tuple(a if a == b else f"{a} to {b}" for a, b in texts)
+    return labels, tuple(edges.tolist()), [np.histogram(np.clip(x, edges[0], edges[-1]), edges)[0] for x in sets]
 
 
-def value_texts(column: Column, x: Float64[Tensor, " n"]) -> list[str]:
-    """Numbers of a column as its source has them; floats in four digits."""
-    from .frame import to_frame
-
-    values = to_frame([column], x[:, None].numpy()).iloc[:, 0]
-    return [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
-
-
-def associations(columns: Sequence[Column], x: Float64[Tensor, "n c"]) -> list[list[float]]:
-    """How strongly each two columns go together, from 0 to 1: c x c.
-
-    Cramer's V between their bars, of which what is missing is one, without its bias (Bergsma, Journal of the Korean
-    Statistical Society 42, 2013).
-    """
-    places = []
-    for j, column in enumerate(columns):
-        bars = choose_quantiles(x[:, j]) if column.is_number else choose_bars(column, x[:, j], ASSOCIATION_BARS)
-        places.append(bars.places(x[:, j]).numpy())
-    n = len(places)
-    known = {(i, j): cramers_v(places[i], places[j], corrected=True) for i in range(n) for j in range(i)}
-    return [[1.0 if i == j else known[max(i, j), min(i, j)] for j in range(n)] for i in range(n)]
+def value_text(column: Column, number: float, digits: int = 5) -> str:
+    """A number of a column for people: of dates and times as ISO 8601 writes them."""
+    if column.kind == "date":
+        return str(np.datetime64(round(number), "D"))
+    if column.kind in ("datetime", "time"):
+        text = str(np.datetime64(round(number), "s"))
+        return text.replace("T", " ") if column.kind == "datetime" else text.partition("T")[2]
+    return f"{round(number):d}" if number == round(number) and abs(number) < 1e15 else format_number(number, digits)
 
 
-def choose_quantiles(x: Float64[Tensor, " n"]) -> Bars:
-    """Bars of numbers with as many rows each."""
-    x = x[~x.isnan()]
-    shares = torch.arange(1, ASSOCIATION_BARS, dtype=torch.float64) / ASSOCIATION_BARS
-    edges = x.quantile(shares).unique() if len(x) else x
-    return Bars(("",) * (len(edges) + 1), edges, False)
+def percent(share: float) -> str:
+    """A share as people read it: 12%, 1.2%, 0%, and less than 0.1% where it is not 0."""
+    if 0 < share < 0.0005:
+        return "less than 0.1%"
+    digits = 0 if share >= 0.0995 or share == 0 else 1
+    text = f"{100 * share:.{digits}f}%"
+    return "more than 99.9%" if text == "100%" and share < 1 else text
 
 
 def typical_rows(encoding: TableEncoding, n: int = ROWS) -> Float64[Tensor, "n c"]:

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from ...data.tables.columns import Column
-from ...io.text import format_number
+from ...data.tables.summary import percent, value_text
 from .intervals import difference
-from .marginals import QUANTILES, Marginal
+from .marginals import QUANTILES, Comparison
 from .measure import TableEvaluation
 
 Level = Literal["good", "fair", "poor"]
@@ -42,25 +42,10 @@ class ColumnVerdict:
     """of the column without its relations to others"""
 
 
-def percent(share: float) -> str:
-    """A share as people read it: 12%, 1.2%, 0%, and less than 0.1% where it is not 0."""
-    if 0 < share < 0.0005:
-        return "less than 0.1%"
-    digits = 0 if share >= 0.0995 or share == 0 else 1
-    text = f"{100 * share:.{digits}f}%"
-    return "more than 99.9%" if text == "100%" and share < 1 else text
-
-
 def format_value(x: float, column: Column) -> str:
-    """A number as the column means it."""
-    match column.kind:
-        case "date":
-            return str(np.datetime64(round(x), "D"))
-        case "datetime":
-            return str(np.datetime64(round(x), "s")).replace("T", " ")
-        case "time":
-            return f"{int(x) // 3600:02d}:{int(x) // 60 % 60:02d}:{int(x) % 60:02d}"
-    return f"{x:,.0f}" if abs(x) >= 1000 else format_number(x, 3)
+    """A number as a sentence has it, to three digits."""
+    is_large = abs(x) >= 1000 and column.kind in ("integer", "real")
+    return f"{x:,.0f}" if is_large else value_text(column, x, 3)
 
 
 def judge_columns(e: TableEvaluation) -> tuple[ColumnVerdict, ...]:
@@ -113,16 +98,16 @@ def differs(real: float, synthetic: float, n: int, m: int) -> int:
     return int(least > 0 and abs(synthetic - real) > MISSING) + int(least > FAIR)
 
 
-def missing_faults(marginal: Marginal, n: int, m: int) -> list[tuple[int, str]]:
+def missing_faults(marginal: Comparison, n: int, m: int) -> list[tuple[int, str]]:
     """Values that are missing too often or too seldom."""
-    real, synthetic = marginal.missing
+    real, synthetic = marginal.spread.missing
     severity = differs(real, synthetic, n, m)
     return [(severity, f"missing in {percent(synthetic)} of rows, not {percent(real)}")] if severity else []
 
 
-def category_faults(marginal: Marginal, n: int, m: int) -> list[tuple[int, str]]:
+def category_faults(marginal: Comparison, n: int, m: int) -> list[tuple[int, str]]:
     """Categories that come too often or too seldom, the one that differs most first."""
-    shares = list(zip(marginal.names, marginal.real, marginal.synthetic, strict=True))
+    shares = list(zip(marginal.spread.labels, *marginal.spread.shares, strict=True))
     faults = []
     for name, real, synthetic in sorted(shares, key=lambda each: -abs(each[1] - each[2])):
         if severity := differs(real, synthetic, n, m):
@@ -131,7 +116,7 @@ def category_faults(marginal: Marginal, n: int, m: int) -> list[tuple[int, str]]
     return faults[:2]
 
 
-def number_faults(marginal: Marginal, column: Column, n: int, m: int) -> list[tuple[int, str]]:
+def number_faults(marginal: Comparison, column: Column, n: int, m: int) -> list[tuple[int, str]]:
     """Frequent numbers, the middle, the spread and the upper tail."""
     faults = []
     for atom, (real, synthetic) in marginal.atoms.items():
@@ -147,7 +132,7 @@ def number_faults(marginal: Marginal, column: Column, n: int, m: int) -> list[tu
     return faults + others
 
 
-def scale_faults(marginal: Marginal, column: Column) -> list[tuple[int, str]]:
+def scale_faults(marginal: Comparison, column: Column) -> list[tuple[int, str]]:
     """A middle that is shifted, and a spread that is too small or too large."""
     if min(marginal.counts) < SCALE_ROWS:
         return []
@@ -166,7 +151,7 @@ def scale_faults(marginal: Marginal, column: Column) -> list[tuple[int, str]]:
     return faults
 
 
-def tail_faults(marginal: Marginal, column: Column) -> list[tuple[int, str]]:
+def tail_faults(marginal: Comparison, column: Column) -> list[tuple[int, str]]:
     """An upper tail that is too short or too long."""
     (real, synthetic), (n, m) = marginal.beyond, marginal.counts
     low, high = difference(synthetic * m, m, real * n, n)

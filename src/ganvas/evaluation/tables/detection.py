@@ -10,9 +10,9 @@ from math import sqrt
 
 import numpy as np
 
+from ...data.tables.association import Rows
 from ...data.tables.columns import Column
 from .estimators import boosting, fill_empty, sample_rows, tree_encoder
-from .quality import Rows
 
 MAX_ROWS, MIN_ROWS = 5000, 20
 """rows of each side, at most and at least"""

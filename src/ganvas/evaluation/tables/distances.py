@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from ...data.tables.association import Rows
 from ...data.tables.columns import Column
-from .quality import Rows
 
 STEPS = 4096.0
 """steps of a distance of 1; sums of 4,096 columns are exact in float32"""

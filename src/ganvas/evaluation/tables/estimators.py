@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from ...data.tables.association import Rows
 from ...data.tables.columns import Column
 from ...errors import UserError
-from .quality import Rows
 
 TREES = 100
 """rounds of boosting, as many as scikit-learn's default"""

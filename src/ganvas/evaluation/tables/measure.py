@@ -6,19 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from ...data.tables.association import Rows, associations
 from ...data.tables.columns import Column
 from ...errors import UserError
 from ...metrics.features.base import Progress, say_nothing
 from .detection import Detection, detect
 from .distances import row_hashes
 from .estimators import require_scikit_learn, sample_rows
-from .marginals import Marginal, describe_column, measure_associations
+from .marginals import Comparison, compare_column
 from .privacy import Privacy, measure_privacy
-from .quality import Quality, Rows, measure_quality
+from .quality import Quality, measure_quality
 from .usefulness import Usefulness, measure_usefulness
 
-MIN_HELD_OUT = 20
-"""held-out rows that a floor needs, at least"""
+MIN_HELD_OUT, MAX_RELATED_ROWS = 20, 5000
+"""held-out rows that a floor needs, at least, and rows on which relations are measured, at most"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class TableEvaluation:
     privacy: Privacy | None
     repeated: tuple[float, float]
     """share of rows that come more than once, of as many real and synthetic ones"""
-    marginals: tuple[Marginal, ...]
+    marginals: tuple[Comparison, ...]
     associations: tuple[Float64[np.ndarray, "c c"], ...]
     """of training, synthetic and, if there are any, held-out rows"""
 
@@ -83,7 +84,8 @@ def evaluate_table(
     progress("what synthetic rows give away")
     privacy = measure_privacy(x_real, x_held_out, x_synthetic, learnt, seed)
     n = min(len(x_real), len(x_synthetic))
-    related = [x_synthetic, *([x_held_out] if has_floor else [])]
+    sets = [x_real, x_synthetic, *([x_held_out] if has_floor else [])]
+    related = (sample_rows(x, MAX_RELATED_ROWS, seed) for x in sets)
     return TableEvaluation(
         columns=learnt, left_out=tuple(column for column in columns if not column.is_learnt),
         rows={"training": len(x_real), "held_out": len(x_held_out), "synthetic": len(x_synthetic)},
@@ -91,8 +93,8 @@ def evaluate_table(
         quality_floor=floor[1] if floor else None, quality_shuffled=quality_shuffled,
         detection=detection, detection_floor=detection_floor, usefulness=usefulness, privacy=privacy,
         repeated=(repeated_share(sample_rows(x_real, n, seed)), repeated_share(sample_rows(x_synthetic, n, seed))),
-        marginals=tuple(describe_column(x_real[:, j], x_synthetic[:, j], c) for j, c in enumerate(learnt)),
-        associations=tuple(measure_associations(x_real, related, learnt, seed)),
+        marginals=tuple(compare_column(x_real[:, j], x_synthetic[:, j], c) for j, c in enumerate(learnt)),
+        associations=tuple(associations(learnt, *related)),
     )  # fmt: skip
 
 

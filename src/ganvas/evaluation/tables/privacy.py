@@ -21,12 +21,12 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
+from ...data.tables.association import Rows
 from ...data.tables.columns import Column
 from ...metrics.copies import copy_threshold
 from .distances import Places, guess_errors, nearest, place_encoder, row_hashes
 from .estimators import sample_rows
 from .intervals import Estimate, Z, area_under_curve, clustered, difference
-from .quality import Rows
 
 MAX_QUERIES, MAX_GUESSES, MAX_REFERENCES = 2000, 1000, 20_000
 """rows whose nearest rows are looked for, of which columns are guessed, and among which is looked, at most"""

@@ -14,16 +14,19 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from ...data.tables.association import Codes, cramers_v
+from ...data.tables.association import (
+    STRONG_ASSOCIATION,
+    STRONG_CORRELATION,
+    Codes,
+    Rows,
+    correlations,
+    cramers_v,
+)
 from ...data.tables.columns import Column
 
 BINS = 10
-STRONG_CORRELATION, STRONG_ASSOCIATION = 0.5, 0.3
-"""Pearson's correlation, and Cramer's V, above which SDMetrics counts a pair unless it is told to count all"""
 MAX_CELLS = 2**20
 """cells of a joint table that are all counted; of a larger one only those that occur"""
-Rows = Float64[np.ndarray, "_ c"]
-"""rows of a table as numbers, as `data/tables/columns.py` says; NaN where a value is missing"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +75,13 @@ def mean_of(values: np.ndarray) -> float:
 def measure_quality(real: Rows, others: Sequence[Rows], columns: Sequence[Column]) -> list[Quality]:
     """The quality of each of `others` against the real rows."""
     tables = [real, *others]
-    correlations = [pairwise_correlations(x) for x in tables]
+    related = [correlations(x) for x in tables]
     codes = [[bin_codes(x[:, j], column) for j, column in enumerate(columns)] for x in tables]
     pairs = np.full((len(others), len(columns), len(columns)), np.nan)
     is_strong = np.zeros((len(columns), len(columns)), bool)
     for i, j in combinations(range(len(columns)), 2):
         if columns[i].is_number and columns[j].is_number:
-            first, *rest = (c[i, j] for c in correlations)
+            first, *rest = (c[i, j] for c in related)
             trends, strong = [1 - abs(r - first) / 2 for r in rest], abs(first) > STRONG_CORRELATION
         else:
             first, *rest = joint_shares([(table[i], table[j]) for table in codes])
@@ -104,22 +107,6 @@ def column_shape(real: np.ndarray, other: np.ndarray, column: Column) -> float:
     pooled = np.concatenate([real, other])
     below = [np.searchsorted(x, pooled, side="right") / len(x) for x in (real, other)]
     return float(1 - np.abs(below[0] - below[1]).max())
-
-
-def pairwise_correlations(x: Rows) -> Float64[np.ndarray, "c c"]:
-    """Pearson's correlation of each pair of columns over the rows that have both; NaN where one is constant there."""
-    is_there = ~np.isnan(x)
-    n = np.maximum(is_there.sum(0), 1)
-    centred = np.where(is_there, x, 0.0)
-    centred = np.where(is_there, centred - centred.sum(0) / n, 0.0)  # keeps the sums of squares accurate
-    scale = np.sqrt((centred**2).sum(0) / n)
-    centred, there = centred / np.where(scale > 0, scale, 1.0), is_there.astype(np.float64)
-    count = np.maximum(there.T @ there, 1.0)
-    sums, squares = centred.T @ there, (centred**2).T @ there  # [i, j]: of column i, where j is there
-    covariance = centred.T @ centred - sums * sums.T / count
-    variance = squares - sums**2 / count
-    variance[variance < 1e-12 * count] = np.nan
-    return np.asarray(covariance / np.sqrt(variance * variance.T))
 
 
 def bin_codes(x: Float64[np.ndarray, " n"], column: Column) -> Codes:

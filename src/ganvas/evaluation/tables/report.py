@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ...data.tables.summary import percent
 from ...io.text import replace_non_finite
-from .columns import percent
 from .intervals import Estimate
 from .measure import TableEvaluation
 from .quality import Quality
@@ -43,7 +43,7 @@ def as_json(e: TableEvaluation, verdict: Verdict | None = None) -> dict[str, Any
         "detection:floor": e.detection_floor and asdict(e.detection_floor),
         "usefulness": e.usefulness and asdict(e.usefulness), "privacy": e.privacy and asdict(e.privacy),
         "repeated": e.repeated[1], "repeated:floor": e.repeated[0],
-        "marginals": {name: marginal_json(asdict(m)) for name, m in zip(names, e.marginals, strict=True)},
+        "marginals": {name: m.as_json() for name, m in zip(names, e.marginals, strict=True)},
         "associations": dict(zip(("training", "synthetic", "held_out"), map(np.ndarray.tolist, e.associations),
     strict=False)), }  # fmt: skip
     return dict(replace_non_finite(plain(values)))
@@ -55,11 +55,6 @@ class TableNumbers(dict[str, Any]):
     def __init__(self, evaluation: TableEvaluation) -> None:
         super().__init__(as_json(evaluation))
         self.evaluation = evaluation
-
-
-def marginal_json(values: dict[str, Any]) -> dict[str, Any]:
-    """A marginal, whose frequent numbers become the texts that JSON has for keys."""
-    return values | {"atoms": {f"{atom:g}": shares for atom, shares in values["atoms"].items()}}
 
 
 def plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ...data import DataOptions, Dataset, Source
+from ...data.tables.association import Rows
 from ...data.tables.columns import Column
 from ...data.tables.scaling import TableScaling
 from ...errors import UserError
@@ -15,7 +16,6 @@ from ...inference.trained import Trained
 from ...metrics.features.base import Progress, say_nothing
 from ..held_out import EvaluationData, load_evaluation_data
 from .measure import TableEvaluation, evaluate_table
-from .quality import Rows
 
 MAX_SYNTHETIC = 100_000
 """rows that are drawn, at most, unless n says otherwise: else as many as were learnt from"""

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ...data.tables.association import Rows
 from ...data.tables.columns import Column
 from ...errors import UserError, did_you_mean
 from .estimators import boosting, fill_empty, linear, linear_encoder, sample_rows, tree_encoder
-from .quality import Rows
 
 MAX_TRAIN, MAX_TEST = 20_000, 20_000
 """rows that models learn from, and are tested on, at most"""

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from ...data.tables.columns import Column
-from .columns import ColumnVerdict, judge_columns, percent, related_columns
+from ...data.tables.summary import percent
+from .columns import ColumnVerdict, judge_columns, related_columns
 from .intervals import Estimate
 from .measure import TableEvaluation
 from .privacy import Privacy
