@@ -17,6 +17,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from ganvas.cli import train as cli_train
+from ganvas.cli.train import add_verdict
 from ganvas.config import TrainConfig
 from ganvas.data import Dataset, from_array
 from ganvas.io.run_folder import RunFolder
@@ -87,6 +89,7 @@ def blank_plots() -> Iterator[None]:
         patch.setattr(fit, "encode_previews", lambda parts: animation if len(parts) > 1 else b"")
         for module in (fit, rollback):
             patch.setattr(module, "write_end_report", write_blank_page)
+        patch.setattr(cli_train, "add_verdict", lambda folder, quiet: None)
         patch.setattr(previews, "preview", lambda rows, *how: blank if rows.ndim == 3 else preview(rows, *how))
         yield
 
@@ -104,6 +107,7 @@ def real_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs leave their real page in place of a blank one."""
     for module in (fit, rollback):
         monkeypatch.setattr(module, "write_end_report", write_end_report)
+    monkeypatch.setattr(cli_train, "add_verdict", add_verdict)
 
 
 @pytest.fixture(autouse=True)

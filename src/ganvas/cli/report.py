@@ -1,6 +1,7 @@
 """`ganvas report`: one page on a run, or on several side by side."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -9,6 +10,9 @@ from .. import evaluation
 from ..errors import UserError
 from ..evaluation.samples import MetricValues
 from ..evaluation.tables.page import page_values
+from ..evaluation.tables.report import report_lines
+from ..evaluation.tables.run import evaluate_run
+from ..evaluation.tables.verdict import judge
 from ..io.atomic import refuse_existing, unused_path
 from ..io.run_folder import REPORT_FILE, RunFolder
 from ..training import run_records
@@ -20,6 +24,8 @@ from .evaluate import model_lines, translator_lines
 
 RUNS_HELP = "run folders, names in runs/, groups of runs, or: last"
 OUT_HELP = f"the page; by default {REPORT_FILE} in the run's folder, for several runs here"
+VERDICT_ROWS = 5000
+"""real rows of either kind, and synthetic ones, by which a run is judged as it ends, at most"""
 EVALUATE_HELP = "measure the runs on held-out examples first, each number beside its floor, as `ganvas evaluate` does"
 
 
@@ -55,6 +61,21 @@ def report(
 def measure(folder: Path, bar: ProgressBar) -> MetricValues:
     """The numbers of a run."""
     return evaluation.evaluate(load_run(str(folder)), progress=bar.say)
+
+
+def write_verdict(folder: Path, bar: ProgressBar) -> None:
+    """Write the page of a run of a table anew, with a verdict on its rows, and say it; or say why there is none."""
+    try:
+        e = evaluate_run(load_run(str(folder)), most=VERDICT_ROWS, progress=bar.say)
+    except UserError as error:
+        bar.print_notes([f"no verdict on its rows: {error}"])
+        return
+    verdict, values = judge(e), page_values(e)
+    if max(e.rows.values()) == VERDICT_ROWS:
+        command = f"ganvas report {quote(str(folder))} --evaluate"
+        values["counts"] += f" No more than {VERDICT_ROWS:,} of each were looked at; all are by: {command}"
+    write_report([folder], RunFolder(folder).report, {folder: report_lines(e, verdict)}, {folder: values})
+    bar.print_notes([verdict.use, verdict.sharing])
 
 
 def lines_of(values: MetricValues) -> list[str]:

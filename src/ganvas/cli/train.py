@@ -10,7 +10,9 @@ from ..config import TrainConfig
 from ..data import DataOptions
 from ..errors import DivergenceError, UserError, check_positive
 from ..fields import mark_given
+from ..inference.table_part import learns_table
 from ..inference.trained import Trained
+from ..io.run_folder import RunFolder
 from ..model import Model, chooses_defaults, to_dict
 from ..models import MODELS
 from ..models._own import load_model_class
@@ -20,6 +22,7 @@ from ..training import run as running
 from ..training.defaults import refuse_unused
 from ..training.distributed import is_main, is_rank
 from ..training.launch import start_ranks
+from ..training.progress import ProgressBar
 from ..training.resume import CHANGEABLE_TRAIN_FIELDS
 from .app import print_result
 from .arguments import value_words
@@ -74,7 +77,7 @@ def make_train_command(cls: type[Model]) -> Callable[..., int]:
         options |= {"runs_dir": runs_dir, "folder": folder, "init_from": init_from, "quiet": quiet}
         sources, model = (data, *data_b) if data_b else data, mark_given(model, given & to_dict(model).keys())
         if not given & {"seeds", "sweep"}:
-            return print_run(running.train(model, sources, **options), json)
+            return print_run(running.train(model, sources, **options), quiet, json)
         if options.pop("init_from") is not None:
             raise UserError("`init_from` is for one run: leave out `seeds` and `sweep`")
         values_of = None if sweep is None else read_sweep(sweep, cls)
@@ -109,10 +112,20 @@ def add_own_command(
     group.command(make_command(load_model_class(reference)), name=reference)
 
 
-def print_run(trained: Trained, as_json: bool) -> int:
-    """Print where the run is, and return the exit code."""
+def add_verdict(folder: Path, quiet: bool) -> None:
+    """Put a verdict on rows of a table on the page that a run has left, if it has."""
+    files = RunFolder(folder)
+    if files.report.exists() and learns_table(files):
+        from .report import write_verdict  # all that measures takes its time to import
+
+        write_verdict(folder, ProgressBar(quiet))
+
+
+def print_run(trained: Trained, quiet: bool, as_json: bool) -> int:
+    """Judge the rows of a table, print where the run is, and return the exit code."""
     assert trained.folder is not None
     if is_main():
+        add_verdict(trained.folder, quiet)
         print_result([str(trained.folder)], run_records.summarize_run(trained.folder), as_json)
     return 0
 
@@ -158,7 +171,7 @@ def resume(
     options |= {"allow_changed_data": allow_changed_data, "quiet": quiet}
     if is_group:
         return print_runs(many.resume_many(run, sources, **options), json)
-    return print_run(running.resume(run_records.find_run(run), sources, **options), json)
+    return print_run(running.resume(run_records.find_run(run), sources, **options), quiet, json)
 
 
 _TRAIN_FIELDS = to_dict(TrainConfig())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ganvas
+from ganvas.cli.app import main
 from ganvas.data.tables.columns import Column
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
@@ -48,6 +49,22 @@ def test_one_page_shows_the_verdict(run: Trained, tmp_path: Path, capsys: pytest
     assert "Whether it may be shared" in text
     assert "What it may be used for" in text
     assert any("what is given away" in line for line in result["runs"][0]["evaluation"])
+
+
+@pytest.mark.usefixtures("real_pages")
+def test_a_run_ends_with_a_verdict_by_some_rows(
+    run: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ganvas.cli.report.VERDICT_ROWS", 60)
+    assert run.training_data is not None
+    source, folder = str(run.training_data.source), Path("run")
+    words = ("--steps", "2", "--batch-size", "50", "--width", "4", "--latent", "2")
+    assert main(["train", "vae", source, "--folder", str(folder), *words]) == 0
+    text = (folder / "report.html").read_text()
+    assert "Whether it may be shared" in text
+    assert "60 training" in text
+    assert "No more than 60 of each were looked at; all are by: ganvas report run --evaluate" in text
+    assert "note: Usable" in capsys.readouterr().err
 
 
 def test_training_rows_given_as_data_are_no_held_out_rows(run: Trained) -> None:

@@ -15,6 +15,7 @@ from ...inference.sampling import sample_examples
 from ...inference.trained import Trained
 from ...metrics.features.base import Progress, say_nothing
 from ..held_out import EvaluationData, load_evaluation_data
+from .estimators import sample_rows
 from .measure import TableEvaluation, evaluate_table
 
 MAX_SYNTHETIC = 100_000
@@ -28,9 +29,11 @@ def learns_table(trained: Trained) -> bool:
 
 def evaluate_run(
     trained: Trained, data: Source | None = None, options: DataOptions | None = None, *, target: str | None = None,
-    n: int | None = None, fitted_prior: str | None = None, seed: int = 0, progress: Progress = say_nothing,
+    n: int | None = None, most: int | None = None, fitted_prior: str | None = None, seed: int = 0,
+    progress: Progress = say_nothing,
 ) -> TableEvaluation:  # fmt: skip
     """Measure n rows of a model of tables, by default as many as it learnt from, on its own test split or on `data`.
+    With `most`, real rows are a sample of no more.
 
     Where the run held out no rows, or its training rows cannot be read, nothing is said of what is given away.
     Raises UserError for data that do not fit, a target that there is not, and models that draw no rows.
@@ -38,6 +41,8 @@ def evaluate_run(
     scaling = trained.domain_scaling()
     assert isinstance(scaling, TableScaling)
     real, held_out = real_rows(trained, load_evaluation_data(trained, data, options, True))
+    if most is not None:
+        real, held_out = (sample_rows(rows, most, seed) for rows in (real, held_out))
     n = n or min(len(real), MAX_SYNTHETIC)
     progress(f"{n:,} rows of the model")
     x = sample_examples(trained, n, seed, fitted_prior).x.numpy()
