@@ -158,6 +158,8 @@ class Model(Generic[DataT, BatchT, ShapeT], metaclass=ValidatedMeta):
     """by option, others that take its place: where one is given, a run does not take it over from `init_from`"""
     schedule_option: ClassVar[str] = ""
     """the option that says for how many steps `schedule` changes something"""
+    condition_numbers: ClassVar[int] = 0
+    """numbers at the end of a code that are a condition, which a walk holds, and no noise"""
     pixel_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """the interval to which pixels 0..255 are mapped before the model sees them; vectors are standardised"""
 

@@ -58,11 +58,12 @@ def test_precision_and_vectors(capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 def test_without_a_model_all_that_fit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    classes: dict[str, Any] = {name: MODELS[name] for name in ("gan", "dcgan", "discogan")}
+    classes: dict[str, Any] = {name: MODELS[name] for name in ("gan", "dcgan", "discogan", "ctgan")}
     monkeypatch.setattr("ganvas.cli.bench.MODELS", classes)
     report = told(capsys, "bench", "--dimensions", "3", "--batch-size", "4", "--quiet")
     assert "gan" in report["models"]
     assert "dcgan" in report["skip_reasons"]
+    assert "ctgan learns tables with columns" in report["skip_reasons"]["ctgan"]
     assert report["models"].keys() | report["skip_reasons"].keys() == classes.keys()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 import ganvas
 from ganvas.cli.app import main
 from ganvas.data import fit_scaling, make_stream
+from ganvas.data.tables.encoding import ColumnEncoding
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
 from ganvas.model import Batch
@@ -60,6 +61,25 @@ def test_a_row_that_is_drawn_has_its_condition(table: Table) -> None:
         batch = next(batches)
         assert batch.y is not None
         assert torch.equal(batch.x.gather(1, batch.y[:, None])[:, 0], torch.ones(40))
+
+
+def test_conditions_of_rows_are_found_once(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded, encode, data = list[int](), ColumnEncoding.encode, table.by_condition()
+    monkeypatch.setattr(ColumnEncoding, "encode", lambda self, x: (encoded.append(len(x)), encode(self, x))[1])
+    for _ in range(3):
+        data.draw_order(torch.Generator())
+    assert len(encoded) == len(shape_of(table).condition_columns)
+
+
+def test_walks_hold_a_condition(table: Table) -> None:
+    run = ganvas.train(MODEL, table, steps=1, batch_size=40, quiet=True)
+    codes, decode = list[Tensor](), run.decode
+    object.__setattr__(run, "decode", lambda z, *rest: (codes.append(z), decode(z, *rest))[1])
+    for path in ("linear", "spherical"):
+        ganvas.interpolate(run, rows=6, columns=4, interpolation=path)
+        conditions = codes.pop()[:, -1].view(6, 4)
+        assert torch.equal(conditions, conditions[:, :1].expand(-1, 4))
+        assert len(conditions[:, 0].unique()) > 1
 
 
 def test_rows_of_a_condition_are_drawn_alike(table: Table) -> None:

@@ -265,7 +265,11 @@ def fit_scaling(data: Data, model: Model) -> tuple[Scaling, ...]:
     """How the model is to see a dataset, or both of a pair, which it has not learnt from yet."""
     parts = [part.in_memory for part in data.datasets]
     if isinstance(table := parts[0], Table) and table.encoding is not None:
-        return (TableScaling(model.pixel_range, columns=table.columns, encoding=table.encoding),)
+        return (
+            TableScaling(
+                model.pixel_range, columns=table.columns, encoding=table.encoding, file_format=table.file_format
+            ),
+        )
     return tuple(Scaling.fit_dataset(d, model.pixel_range, standardize=model.uses_standardization) for d in parts)
 
 

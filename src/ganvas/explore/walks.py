@@ -15,7 +15,7 @@ from ..errors import UserError, check_positive
 from ..inference.loading import load_preprocessed
 from ..inference.sampling import sample_examples
 from ..inference.trained import NO_NOISE, Trained
-from ..model import EncoderModel, GenerativeModel
+from ..model import EncoderModel, GenerativeModel, Model
 from ..randomness import make_generator
 from ..training.run_records import load_run
 from ..viz.images import ANIMATION_SUFFIXES, Examples
@@ -45,7 +45,7 @@ def interpolate(
     of two examples, the ends being their reconstructions.  The `interpolation` is a line or an arc of a great circle:
     by default spherical between noise, linear between codes and between draws from a fitted prior.  Of a uniform prior
     the arc is that of Gaussian codes at the same quantiles, so that it stays where the prior is.  A conditional model
-    takes the label of the nearer end.  Saved as .gif or .webp, images move.
+    takes the label of the nearer end, and CTGAN holds the condition of the first.  Saved as .gif or .webp, images move.
     """
     trained = load_run(trained)
     check_positive(rows, "rows")
@@ -78,13 +78,22 @@ def interpolate(
         endpoints, labels = trained.encode(endpoint_examples), endpoint_examples.labels
         background = background_vectors(trained, dataset, seed)
     is_linear = (interpolation or ("spherical" if is_noise else "linear")) == "linear"
-    first, last = (endpoints if is_linear else trained.model.to_normal(endpoints)).chunk(2)
-    z = lerp(first, last, columns) if is_linear else trained.model.from_normal(slerp(first, last, columns))
+    z = walk_between(trained.model, endpoints, columns, is_linear)
     if labels is not None:
         first_label, last_label = labels[:, None].chunk(2)
         labels = torch.where(torch.linspace(0, 1, columns) < 0.5, first_label, last_label).flatten()
     decoded = trained.decode(z.flatten(0, 1), labels)
     return replace(decoded, columns=columns, background=background, is_walk=len(trained.shape) > 1)
+
+
+def walk_between(
+    model: Model, endpoints: Float[Tensor, "both d"], columns: int, is_linear: bool
+) -> Float[Tensor, "r columns d"]:
+    """Walks from the codes of the first half to those of the second; a condition at their end is held."""
+    noise, condition = endpoints.tensor_split([endpoints.shape[1] - model.condition_numbers], 1)
+    first, last = (noise if is_linear else model.to_normal(noise)).chunk(2)
+    z = lerp(first, last, columns) if is_linear else model.from_normal(slerp(first, last, columns))
+    return torch.cat([z, condition[: len(z), None].expand(-1, columns, -1)], 2)
 
 
 def default_columns(trained: Trained, out: Path | None) -> int:

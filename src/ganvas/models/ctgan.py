@@ -45,6 +45,7 @@ class CTGAN(Adversarial):
     )  # fmt: skip
     fixed_options: ClassVar[dict[str, object]] = Adversarial.fixed_options | {"loss": "wasserstein"}
     default_training: ClassVar[TrainConfig] = TrainConfig(batch_size=500, steps=6000)
+    condition_numbers: ClassVar[int] = 1
     has_normal_prior = False
 
     net: Literal["mlp"] = "mlp"

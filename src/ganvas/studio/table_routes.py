@@ -77,7 +77,7 @@ def rows_file(request: Request, name: str, seed: Seed = 0, n: Many = 1000) -> Re
     with explorer.lock:
         examples = draw(explorer, n, seed, given_to(request))
     assert isinstance(examples.scaling, TableScaling)
-    content = encode_csv(examples.frame(), examples.scaling.columns)
+    content = encode_csv(examples.frame(), examples.scaling.columns, examples.scaling.file_format)
     headers = {"cache-control": "no-store", "content-disposition": 'attachment; filename="samples.csv"'}
     return Response(content, media_type="text/csv", headers=headers)
 

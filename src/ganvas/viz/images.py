@@ -149,7 +149,7 @@ class Examples:
             labels = {} if y is None else {"y": y.cpu().numpy(), "classes": np.array(self.classes)}
             np.savez_compressed(content, x=self.numpy(), **labels)  # type: ignore[arg-type]
         elif suffix in TABLE_WRITERS and isinstance(self.scaling, TableScaling):
-            content.write(TABLE_WRITERS[suffix](self.frame(), self.scaling.columns))
+            content.write(TABLE_WRITERS[suffix](self.frame(), self.scaling.columns, self.scaling.file_format))
         elif self.is_walk and suffix in VIDEO_SUFFIXES:
             webp, gif = (str(path.with_suffix(other)) for other in (".webp", ".gif"))
             advice = f"write {webp} or {gif}; {shlex.join(['ffmpeg', '-i', gif, str(path)])} then makes a video"

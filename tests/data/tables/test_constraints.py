@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ganvas.data.tables import constraints as module
 from ganvas.data.tables.columns import Column
-from ganvas.data.tables.constraints import parse_constraint, parse_constraints
+from ganvas.data.tables.constraints import Constraint, parse_constraint, parse_constraints
 from ganvas.data.tables.stored import read_constraints
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
@@ -61,6 +62,19 @@ def test_rows_that_break_one_are_named() -> None:
     x = rows()
     x[3, 1] = x[3, 0] - 1
     with pytest.raises(UserError, match=r'1 of 50 rows of t break "end >= start", among them row 4'):
+        parse_constraints(["end >= start"], COLUMNS, x, "t")
+
+
+def test_rows_are_checked_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, holds = list[int](), Constraint.holds
+    monkeypatch.setattr(module, "PART_ROWS", 16)
+    monkeypatch.setattr(Constraint, "holds", lambda self, x: (sizes.append(len(x)), holds(self, x))[1])
+    x = rows()
+    x[[20, 40], 1] = torch.nan
+    assert not parse_constraints(["end >= start", "start >= 0"], COLUMNS, x, "t").kept
+    assert sizes == [16, 16, 16, 2] * 2
+    x[37, 1] = x[37, 0] - 1
+    with pytest.raises(UserError, match=r'1 of 50 rows of t break "end >= start", among them row 38'):
         parse_constraints(["end >= start"], COLUMNS, x, "t")
 
 

@@ -11,7 +11,7 @@ identifier, such as a number of a customer, whose values must not come back: sam
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 ColumnKind = Literal["integer", "real", "category", "boolean", "date", "datetime", "time", "constant", "identifier"]
 NUMBER_KINDS = frozenset({"integer", "real", "date", "datetime", "time"})
@@ -71,6 +71,19 @@ class Column:
     def as_json(self) -> dict[str, Any]:
         """The column in JSON's types, for the header of a model's file."""
         return asdict(self)
+
+
+DELIMITERS = "\t;|,"
+
+
+class FileFormat(NamedTuple):
+    """How a file of texts is written; decimal marks and words are those of its columns."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+
+PLAIN_TEXT = FileFormat()
 
 
 def column_from_json(values: dict[str, Any]) -> Column:

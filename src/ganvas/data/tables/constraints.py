@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from ...errors import UserError, did_you_mean
@@ -27,8 +27,8 @@ from .columns import Column
 Operator = Literal[">=", ">", "=", "unique"]
 PATTERN = re.compile(r"^\s*(?P<left>.+?)\s*(?P<operator>>=|<=|>|<|=)\s*(?P<right>.+?)\s*$")
 SYNTAX = "write e.g. 'end >= start', 'age >= 18', 'net + tax = total' or 'unique name, day'"
-TOLERANCE = 1e-6
-"""share of a sum by which rounding may change it"""
+TOLERANCE, PART_ROWS = 1e-6, 2**17
+"""share of a sum by which rounding may change it; rows that are checked at once"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Constraint:
         size = x[:, list(self.places)].abs().sum(1) * TOLERANCE
         ok = {">=": value >= -size, ">": value > 0, "=": value.abs() <= size}[self.operator]
         return ok | value.isnan()
+
+    def broken_rows(self, x: Float64[Tensor, "n c"]) -> Int64[Tensor, " m"]:
+        """The rows that break it, looked for in a part of them at a time; `unique` in all at once."""
+        parts = (x,) if self.operator == "unique" else x.split(PART_ROWS)
+        return torch.cat([(~self.holds(part)).nonzero()[:, 0] + i * PART_ROWS for i, part in enumerate(parts)])
 
 
 @dataclass(frozen=True)
@@ -122,8 +127,7 @@ class Constraints:
     def check_data(self, x: Float64[Tensor, "n c"], name: str) -> None:
         """UserError where rows break one."""
         for constraint in self.items:
-            broken = (~constraint.holds(x)).nonzero()[:, 0]
-            if len(broken):
+            if len(broken := constraint.broken_rows(x)):
                 rows = ", ".join(str(int(i) + 1) for i in broken[:5])
                 what = f'{len(broken):,} of {len(x):,} rows of {name} break "{constraint.text}", among them row {rows}'
                 raise UserError(f"{what}: mend or leave out these rows, or the constraint")
@@ -139,15 +143,19 @@ def parse_constraints(
     items = tuple(parse_constraint(text, columns) for text in texts)
     kept, used = [], set[int]()
     for i, c in enumerate(items):
-        same_missing = c.operator in (">=", "=") and len(c.places) > 1 and bool(
-            (x[:, list(c.places)].isnan().any(1) == x[:, list(c.places)].isnan().all(1)).all()
-        )  # fmt: skip
-        if same_missing and not used & set(c.places):
+        is_sum = c.operator in (">=", "=") and len(c.places) > 1
+        if is_sum and not used & set(c.places) and are_missing_together(x, c.places):
             kept.append(i)
             used |= set(c.places)
     constraints = Constraints(items, tuple(kept))
     constraints.check_data(x, name)
     return constraints
+
+
+def are_missing_together(x: Float64[Tensor, "n c"], places: Sequence[int]) -> bool:
+    """Whether each row has a value in all of these columns or in none."""
+    gone = (part[:, list(places)].isnan() for part in x.split(PART_ROWS))
+    return all(bool((part.any(1) == part.all(1)).all()) for part in gone)
 
 
 def parse_constraint(text: str, columns: Sequence[Column]) -> Constraint:

@@ -13,7 +13,7 @@ import torch
 from ...errors import UserError, did_you_mean
 from ..listing import join_names
 from ..options import DataOptions
-from .columns import Column
+from .columns import PLAIN_TEXT, Column
 from .identifiers import new_identifiers
 from .kinds import BadValueError, Choice, Values, infer, parse_choice
 from .series import encode_series, is_text
@@ -69,6 +69,7 @@ def from_frame(
     return Table(
         x=torch.from_numpy(x), columns=tuple(columns), name=name, notes=tuple(notes),
         hashes=torch.from_numpy(hashes.view(np.int64)),
+        file_format=frame.attrs["text_file"].format if "text_file" in frame.attrs else PLAIN_TEXT,
     )  # fmt: skip
 
 

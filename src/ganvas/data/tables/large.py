@@ -28,7 +28,7 @@ from ..parquet import open_file, wrap_read_errors
 from ..parquet_footer import read_row_groups
 from ..shard_files import PARQUET
 from . import text_files
-from .columns import Column, column_from_json
+from .columns import Column, FileFormat, column_from_json
 from .frame import ROWS_AT_ONCE, kind_notes, read_choices, shown_value, value_numbers
 from .kinds import BadValueError, Choice, choose
 from .series import encode_series, hash_values, row_hashes
@@ -94,7 +94,13 @@ def find_table(place: Path, fingerprint: str | None = None) -> Table | None:
         columns = tuple(map(column_from_json, facts["columns"]))
         assert dataset.labels is not None
         table = Table(
-            x=dataset.x, columns=columns, name=dataset.name, notes=dataset.notes, hashes=dataset.labels, is_mapped=True
+            x=dataset.x,
+            columns=columns,
+            name=dataset.name,
+            notes=dataset.notes,
+            hashes=dataset.labels,
+            is_mapped=True,
+            file_format=FileFormat(*facts.get("file_format", ())),
         )
     except OSError:
         return None
@@ -123,7 +129,8 @@ def keep_table(path: Path, options: DataOptions, name: str, place: Path) -> Tabl
         keep_rows(file, index.numpy())
         x, kept = file.map(), torch.from_numpy(hashes.view(np.int64))[index]
         dataset = Dataset(x=x, labels=kept, name=name, notes=(*notes, *split_notes))
-        facts = {"source": str(path.resolve()), "columns": [column.as_json() for column in columns]}
+        facts = {"source": str(path.resolve()), "columns": [column.as_json() for column in columns],
+                 "file_format": parts.file_format}  # fmt: skip
         fingerprint = file.finish(dataset, facts, place)
         del dataset, x  # and with them what maps the file
         file.rename(place)
@@ -287,4 +294,4 @@ def open_texts(path: Path) -> Parts:
 
     empty = first.slice(0, 0).rename_columns(names)
     commas = file.delimiter != ","
-    return Parts(str(path), empty, read, to_frame, describe_row, True, commas, (*notes, *more))
+    return Parts(str(path), empty, read, to_frame, describe_row, True, commas, (*notes, *more), file.format)

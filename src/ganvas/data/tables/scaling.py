@@ -11,9 +11,9 @@ from ...errors import first_line
 from ...model import Shape
 from ..dataset import Dataset
 from ..scaling import Scaling
-from .columns import Column
+from .columns import PLAIN_TEXT, Column, FileFormat
 from .encoding import TableEncoding
-from .stored import check_encoding, check_rows, read_columns, read_constraints
+from .stored import check_encoding, check_rows, read_columns, read_constraints, read_file_format
 from .table import Table
 
 TENSORS = ("atoms", "knots", "ranks", "shares")
@@ -25,6 +25,7 @@ class TableScaling(Scaling):
 
     columns: tuple[Column, ...] = ()
     encoding: TableEncoding = TableEncoding((), torch.zeros(0))  # noqa: RUF009  a constant
+    file_format: FileFormat = PLAIN_TEXT
 
     @property
     def shape(self) -> Shape:
@@ -65,6 +66,8 @@ def table_state(scaling: TableScaling) -> tuple[dict[str, Tensor], dict[str, Any
     header: dict[str, Any] = {"columns": [column.as_json() for column in scaling.columns], "entries": entries}
     if scaling.encoding.constraints:
         header["constraints"] = scaling.encoding.constraints.as_json()
+    if scaling.file_format != PLAIN_TEXT:
+        header["file_format"] = list(scaling.file_format)
     return {f"scaling/0/{name}": t.cpu() for name, t in tensors.items()}, {"table": header}
 
 
@@ -85,6 +88,7 @@ def table_from_state(
         encoding = TableEncoding.from_state(parts, table["entries"], constraints)
         check_encoding(encoding, learnt)
         check_rows(columns, encoding)
+        file_format = read_file_format(table.get("file_format", PLAIN_TEXT))
     except Exception as error:  # whatever damage leads to
         raise ValueError(f"what it says of the columns of its table is damaged: {first_line(error)}") from error
-    return TableScaling(pixel_range, columns=columns, encoding=encoding)
+    return TableScaling(pixel_range, columns=columns, encoding=encoding, file_format=file_format)

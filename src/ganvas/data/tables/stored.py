@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from .columns import Column
+from .columns import DELIMITERS, Column, FileFormat
 from .constraints import Constraints
 from .encoding import TableEncoding
 
@@ -79,6 +79,18 @@ def read_constraints(values: Any, n: int) -> Constraints:
     if not all(0 <= i < len(found.items) for i in found.kept):
         raise ValueError("a constraint is kept that is not there")
     return found
+
+
+def read_file_format(values: Any) -> FileFormat:
+    """How texts are written; ValueError for an unknown encoding or what does not part cells."""
+    file_format = FileFormat(*adapter(tuple[str, str]).validate_python(values))
+    if file_format.delimiter not in list(DELIMITERS):
+        raise ValueError(f"{file_format.delimiter!r} does not part cells")
+    try:
+        "".encode(file_format.encoding)
+    except LookupError as error:
+        raise ValueError(str(error)) from error
+    return file_format
 
 
 def check_encoding(encoding: TableEncoding, columns: Sequence[Column]) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...errors import UserError
-from .columns import Column
+from .columns import PLAIN_TEXT, Column, FileFormat
 from .frame import read_categorical, shown_value
 from .kinds import BadValueError, Choice, infer
 from .series import encode_series, hash_values
@@ -37,6 +37,7 @@ class Parts(NamedTuple):
     is_file: bool = False
     has_commas: bool = False
     notes: tuple[str, ...] = ()
+    file_format: FileFormat = PLAIN_TEXT
 
 
 @dataclass

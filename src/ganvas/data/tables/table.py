@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import UserError
 from ...model import Shape
 from ..dataset import Dataset
-from .columns import Column
+from .columns import PLAIN_TEXT, Column, FileFormat
 from .constraints import parse_constraints
 from .encoding import Resolution, TableEncoding
 
@@ -40,6 +40,8 @@ class Table(Dataset):
     by_conditions: bool = False
     """whether an epoch draws rows by conditions, as CTGAN learns, and a batch's labels are these"""
     hashes: Tensor | None = None
+    file_format: FileFormat = PLAIN_TEXT
+    """how the source is written, if it is a file of texts"""
     is_mapped: bool = False
     """whether `x` is read from a file in the cache, as it is needed"""
 
@@ -85,17 +87,25 @@ class Table(Dataset):
         which = torch.randint(len(shape.condition_columns), (n,), generator=generator)
         order = torch.empty(n, dtype=torch.int64)
         for i, j in enumerate(shape.condition_columns):
-            entry, _ = self.encoding.columns[j].encode(self.x[:, j].cpu())
-            counts = entry.bincount(minlength=shape.blocks[j].entries)
+            counts, by_entry = self.rows_by_condition[i]
             wanted = (which == i).nonzero()[:, 0]
             if not len(wanted):
                 continue
             drawn = torch.multinomial(counts.double().log1p(), len(wanted), replacement=True, generator=generator)
-            by_entry = entry.argsort(stable=True)
             first = counts.cumsum(0) - counts
             rank = (torch.rand(len(wanted), generator=generator, dtype=torch.float64) * counts[drawn]).long()
-            order[wanted] = by_entry[first[drawn] + rank] + n * (drawn + shape.starts[j])
+            order[wanted] = by_entry[first[drawn] + rank].long() + n * (drawn + shape.starts[j])
         return order
+
+    @cached_property
+    def rows_by_condition(self) -> list[tuple[Int64[Tensor, " e"], Tensor]]:
+        """Of each column of conditions how many rows have each entry, and the rows, int32, in the order of these."""
+        assert self.encoding is not None
+        shape, found = self.encoding.shape, []
+        for j in shape.condition_columns:
+            entry, _ = self.encoding.columns[j].encode(self.x[:, j].cpu())
+            found.append((entry.bincount(minlength=shape.blocks[j].entries), entry.argsort(stable=True).int()))
+        return found
 
     def labels_of(self, index: Int64[Tensor, " b"]) -> tuple[Tensor, Tensor | None]:
         return (index % len(self), index // len(self)) if self.by_conditions else super().labels_of(index)

@@ -16,13 +16,13 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from ...errors import UserError, first_line
 from ..listing import pluralize
 from ..memory import check_memory
+from .columns import DELIMITERS, FileFormat
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-DELIMITERS = "\t;|,"
 """what may separate columns, the likelier first where several could: a comma may also be that of decimals"""
 HEAD_BYTES, HEAD_ROWS = 2**20, 100
 """bytes by which the encoding is found, and rows of them by which the delimiter is"""
@@ -54,6 +54,12 @@ class TextFile(NamedTuple):
     encoding: str
     delimiter: str
     is_zipped: bool
+
+    @property
+    def format(self) -> FileFormat:
+        """How samples are written to a .csv file; tabs of a .tsv file are its suffix's, and not its own."""
+        is_tsv = self.path.name.lower().endswith((".tsv", ".tsv.gz"))
+        return FileFormat("," if is_tsv else self.delimiter, self.encoding)
 
     def open(self) -> IO[str]:
         """Its text."""
