@@ -18,8 +18,8 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
     ".": 1615,
-    "cli": 2600,
-    "data": 11300,
+    "cli": 2615,
+    "data": 11520,
     "diagnostics": 232,
     "distributions": 1040,
     "evaluation": 2850,

@@ -1,7 +1,6 @@
 """Options that nobody gave, chosen for the data: from the command line to what is trained and stored."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

@@ -52,6 +52,7 @@ def test_what_is_stored_is_read(stored: Any) -> None:
         ((*ITEM, "signs"), [1]), ((*ITEM, "operator"), "x"), (("constraints", "kept"), [7]),
         (("columns", "category", "categories"), []), (("columns", "category", "categories"), ["a"]),
         (("columns", "category", "details"), {"words": ["a"]}),
+        (("file_format",), [";"]), (("file_format",), ["x", "utf-8"]), (("file_format",), [",", "nothing"]),
     ],
 )  # fmt: skip
 def test_damage_is_a_sentence(place: tuple[Any, ...], value: Any, stored: Any) -> None:

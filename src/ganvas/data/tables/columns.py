@@ -74,6 +74,7 @@ class Column:
 
 
 DELIMITERS = "\t;|,"
+"""what may separate columns, the likelier first where several could: a comma may also be that of decimals"""
 
 
 class FileFormat(NamedTuple):

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-"""what may separate columns, the likelier first where several could: a comma may also be that of decimals"""
 HEAD_BYTES, HEAD_ROWS = 2**20, 100
 """bytes by which the encoding is found, and rows of them by which the delimiter is"""
 BLOCK_BYTES, MAX_ROW_BYTES = 2**24, 2**29
