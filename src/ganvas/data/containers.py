@@ -212,6 +212,6 @@ def is_frame(source: Any) -> bool:
 def load_frame(source: Any, options: DataOptions) -> Dataset:
     """All rows of a frame of pandas or Polars."""
     from .tables.frame import from_frame
+    from .tables.series import from_arrow
 
-    frame = source.to_pandas() if hasattr(source, "to_pandas") else source
-    return from_frame(frame, options)
+    return from_frame(from_arrow(source.to_arrow()) if hasattr(source, "to_arrow") else source, options)

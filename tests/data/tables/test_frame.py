@@ -1,9 +1,12 @@
 """Frames as numbers and back: every kind of column, in every type that a frame may have."""
 
+import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ganvas.data import DataOptions, load
@@ -115,3 +118,40 @@ def test_a_table_is_a_dataset() -> None:
     assert len(table.select(slice(5)).hashes) == 5
     assert table.fingerprint() != load(frame.assign(a=frame.a.astype(float)), DataOptions(limit=50)).fingerprint()
     assert load(frame, DataOptions(kind="vector")).x.tolist() == frame.astype(np.float32).to_numpy().tolist()
+
+
+ARROW = pa.table({
+    "age": pa.array([3, None, 7, 9] * 10, pa.int16()), "member": [True, None, False, True] * 10,
+    "born": [dt.date(2020, 1, 1 + i % 20) for i in range(40)], "at": [dt.time(i % 24, 30) for i in range(40)],
+    "cost": [Decimal(f"{i}.25") for i in range(40)], "town": pa.array(["Ulm", "Rom"] * 20).dictionary_encode(),
+})  # fmt: skip
+
+
+def test_frames_of_arrow_are_read_as_those_of_pandas() -> None:
+    """All of its types, of which dates, decimals and dictionaries ended in an error."""
+    frame = ARROW.to_pandas(types_mapper=pd.ArrowDtype)
+    table = from_frame(frame)
+    assert [c.kind for c in table.columns] == ["integer", "boolean", "date", "time", "real", "category"]
+    back = to_frame(table.columns, table.x.numpy())
+    for name in ("born", "at", "cost", "town"):
+        assert back[name].tolist() == ARROW[name].to_pylist()
+
+
+def test_a_frame_of_polars_keeps_whole_and_boolean_columns_of_which_values_are_missing() -> None:
+    class DataFrame:
+        """What is asked of a frame of Polars."""
+
+        __module__ = "polars.dataframe.frame"
+
+        def __len__(self) -> int:
+            return len(ARROW)
+
+        def to_arrow(self) -> pa.Table:
+            return ARROW
+
+    table = load(DataFrame(), DataOptions(holdout=0.0))
+    assert isinstance(table, Table)
+    back = to_frame(table.columns, table.x.numpy())
+    assert pa.Table.from_pandas(back)["age"].type == pa.int16()
+    for name in ("age", "member", "born", "at", "cost", "town"):
+        assert pa.Table.from_pandas(back)[name].to_pylist() == ARROW[name].to_pylist()

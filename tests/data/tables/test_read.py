@@ -10,6 +10,7 @@ import pytest
 
 from ganvas.data import DataOptions, load
 from ganvas.data.tables.frame import as_written, to_frame
+from ganvas.data.tables.sql import read_sql
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
 from ganvas.inference.training_data import source_name
@@ -174,6 +175,9 @@ def test_tables_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert isinstance(table, Table)
         pd.testing.assert_frame_equal(frame_of(table), frame)
     assert len(load("sqlite:///shop.db#SELECT * FROM orders WHERE n > 4")) == 4
+    few = "CASE WHEN n > 2 THEN n END AS few, CASE WHEN n > 2 THEN n / 2.0 END AS half, NULL AS none"
+    types, _ = read_sql(f"sqlite:///shop.db#SELECT n, {few} FROM orders")
+    assert [str(kind) for kind in types.dtypes] == ["int64", "Int64", "float64", "object"]
     assert path.read_bytes() == before
     assert source_name("sqlite:///shop.db#SELECT 'a/b'") == f"sqlite:///{path}#SELECT 'a/b'"
     assert source_name("postgresql://me@host/shop#orders") == "postgresql://me@host/shop#orders"

@@ -16,7 +16,7 @@ from ..options import DataOptions
 from .columns import PLAIN_TEXT, Column
 from .identifiers import new_identifiers
 from .kinds import BadValueError, Choice, Values, infer, parse_choice
-from .series import encode_series, is_text
+from .series import encode_series, is_text, without_arrow
 from .table import Table
 from .texts import (
     NumberFormat,
@@ -49,7 +49,7 @@ def from_frame(
     hashes = np.zeros(len(frame), np.uint64)
     for place, label in enumerate(frame.columns):
         column_name = str(label)
-        series = frame.iloc[:, place]
+        series = without_arrow(frame.iloc[:, place])
         column, column_notes, x, row_hashes = read_column(column_name, series, choices.get(column_name), frame, where)
         hashes = hashes * np.uint64(0x100000001B3) ^ row_hashes
         if column_name in options.drop:
@@ -216,7 +216,7 @@ def to_numbers(frame: pd.DataFrame, columns: Sequence[Column]) -> tuple[np.ndarr
     for i, column in enumerate(learnt):
         if column.name not in names:
             raise UserError(f"the table has no column {column.name!r}.{did_you_mean(column.name, names)}")
-        series = frame.iloc[:, names.index(column.name)]
+        series = without_arrow(frame.iloc[:, names.index(column.name)])
         if isinstance(series.dtype, pd.CategoricalDtype):
             series = pd.Series(series.to_numpy())
         is_parsed = is_text(series.dtype) and (column.is_number or bool(frame.attrs.get("is_file")))

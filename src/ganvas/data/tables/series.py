@@ -19,6 +19,25 @@ OBJECTS = {
 """what pandas says of Python's objects in a column, and what they are called in `Column.details`"""
 
 
+def from_arrow(table: pa.Table) -> pd.DataFrame:
+    """A frame of Arrow's columns, in which whole and Boolean ones of which values are missing stay what they are."""
+    frame = table.to_pandas()
+    for i, column in enumerate(table.columns):
+        if column.null_count and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+            name = str(column.type).replace("i", "I").replace("u", "U").replace("bool", "boolean")
+            frame.isetitem(i, pd.array(column.to_pylist(), dtype=name))
+    return frame
+
+
+def without_arrow(series: pd.Series) -> pd.Series:
+    """The column with dates, times, decimals and categories as pandas has them, where they are Arrow's."""
+    if not isinstance(series.dtype, pd.ArrowDtype):
+        return series
+    kind = series.dtype.pyarrow_dtype
+    tests = (pa.types.is_date, pa.types.is_time, pa.types.is_decimal, pa.types.is_dictionary)
+    return pd.Series(pa.array(series).to_pandas(), name=series.name) if any(f(kind) for f in tests) else series
+
+
 def encode_series(
     name: str, series: pd.Series, *, is_file: bool = False, has_commas: bool = False, weights: np.ndarray | None = None,
     missing: Sequence[str] | None = None,

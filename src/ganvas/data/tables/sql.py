@@ -71,7 +71,9 @@ def read_sql(source: str) -> tuple["pd.DataFrame", str]:
             result = connection.execute(query)
             if not result.returns_rows:
                 raise UserError(f"{hide(source)} gives no rows: give a table, or a query that selects some")
-            frame = pd.DataFrame(result.fetchall(), columns=list(result.keys()))
+            frame = pd.DataFrame(result.fetchall(), columns=list(result.keys()), dtype=object)
+            for i in range(frame.shape[1]):
+                frame.isetitem(i, typed_column(frame.iloc[:, i]))
             connection.rollback()
             return frame, name
     except (sqlalchemy.exc.SQLAlchemyError, UnicodeDecodeError) as error:
@@ -79,6 +81,13 @@ def read_sql(source: str) -> tuple["pd.DataFrame", str]:
         raise UserError(f"{hide(source)} cannot be read: {why}") from error
     finally:
         engine.dispose()
+
+
+def typed_column(values: "pd.Series") -> "pd.Series":
+    """A column of Python's objects with the type that all have; whole numbers stay so beside missing ones."""
+    present = values.dropna()
+    is_whole = 0 < len(present) < len(values) and all(type(value) is int for value in present)
+    return values.astype("Int64") if is_whole and present.abs().max() < 2**63 else values.infer_objects()
 
 
 def connect(sqlalchemy: Any, address: str, shown: str) -> Any:
