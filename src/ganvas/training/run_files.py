@@ -16,6 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageSequence
 
+from ..data.tables.scaling import table_from_state
 from ..data.unreadable import lift_pixel_limit
 from ..errors import UserError, first_line
 from ..inference.schema import (
@@ -226,16 +227,19 @@ def examine_file(path: Path, check: Callable[[Path], object]) -> tuple[str, str]
 
 def check_weights(path: Path) -> None:
     """Raises what tells why these are no whole weights."""
-    header, _ = read_safetensors(path, check_header=True)
+    header, tensors = read_safetensors(path, check_header=True)
     check_format(header, DEEP_FORMAT_VERSION, path)
     parse(WeightsHeader, header, header, path)
     if find_model_class(header["model"]):  # else a user's own, whose code is not here
         parse_weights(header, path)
+    table_from_state(tensors, header, (0.0, 1.0))
 
 
 def check_state(path: Path) -> None:
-    header, _ = read_safetensors(path, check_header=True)
+    """Raises what tells why this is no whole checkpoint."""
+    header, tensors = read_safetensors(path, check_header=True)
     parse_state(header, path)
+    table_from_state(tensors, header, (0.0, 1.0))
     checkpoint.shard_shapes(header, path)
 
 

@@ -13,6 +13,7 @@ from ganvas.data.tables.scaling import table_from_state, table_state
 from ganvas.errors import InvalidFileError
 from ganvas.io.safetensors import read_safetensors, write_safetensors
 from ganvas.models import MODELS
+from ganvas.training.run_files import DAMAGED, check_files
 from tests.support.models import small
 from tests.support.tables import table_collection
 
@@ -83,3 +84,6 @@ def test_a_damaged_file_of_weights_names_itself(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "run/weights.safetensors", header, tensors)
     with pytest.raises(InvalidFileError, match=r"weights.safetensors: what it says of the columns of its table is dam"):
         ganvas.load(tmp_path / "run")
+    found = {file.file: file.why for file in check_files(tmp_path / "run") if file.state == DAMAGED}
+    assert found.keys() == {"weights.safetensors"}
+    assert "the columns of its table" in found["weights.safetensors"]
