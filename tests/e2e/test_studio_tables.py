@@ -43,6 +43,7 @@ def order_run(page: Any, source: str) -> None:
     page.get_by_label("--constraint").fill("amount >= 0")
     for name, value in {"--steps": "4", "--latent": "2", "--width": "4"}.items():
         page.get_by_label(name, exact=True).fill(value)
+    page.locator("#command", has_text="--width 4").wait_for()
     page.locator("#start:enabled").wait_for()
     assert "--constraint 'amount >= 0'" in page.locator("#command").inner_text()
     assert not overflows(page)
