@@ -145,9 +145,9 @@ def table_marginals(request: Request, name: str, seed: Seed = 0) -> Response:
     sets = {
         side: rows[:, : len(columns)].numpy() for side, rows in zip(SETS, (real, x), strict=True) if rows is not None
     }
-    found = zip(sets, associations(columns, *sets.values()), strict=True)
+    pairs = zip(sets, associations(columns, *sets.values()), strict=True)
     names = [column.name for column in columns]
-    matrices = [association_chart(names, matrix, f"What goes together, {side}") for side, matrix in found]
+    matrices = [association_chart(names, matrix, f"What goes together, {side}") for side, matrix in pairs]
     texts = [f"{more:,} more columns are not drawn"] if more else []
     return part(
         render_part("marginals", charts=charts, sets=SETS), render_part("notes", texts=texts),

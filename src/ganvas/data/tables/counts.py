@@ -53,12 +53,12 @@ def count_columns(
     """The values of each column of rows that are changed so, a part of them at a time where they are many."""
     index, _ = limit_indices(len(x), MAX_ROWS)
     rows = change(x if len(index) == len(x) else x[index])
-    found = [count_values(rows[:, j]) for j in range(len(are_categories))]
-    if len(index) == len(x) or not found:
-        return found
-    few = [j for j, one in enumerate(found) if are_categories[j] or len(one.values) <= FEW_VALUES]
+    per_column = [count_values(rows[:, j]) for j in range(len(are_categories))]
+    if len(index) == len(x) or not per_column:
+        return per_column
+    few = [j for j, one in enumerate(per_column) if are_categories[j] or len(one.values) <= FEW_VALUES]
     whole = {j: ValueCounts(np.empty(0), np.empty(0), 0) for j in few}
-    lowest, highest, missing = [], [], torch.zeros(len(found), dtype=torch.int64)
+    lowest, highest, missing = [], [], torch.zeros(len(per_column), dtype=torch.int64)
     for part in (change(rows).cpu() for rows in x.split(PART_ROWS)):
         lowest.append(part.nan_to_num(torch.inf).amin(0))
         highest.append(part.nan_to_num(-torch.inf).amax(0))
@@ -66,4 +66,4 @@ def count_columns(
         for j in few:
             whole[j] = merge(whole[j], count_values(part[:, j]))
     ends = torch.stack([torch.stack(lowest).amin(0), torch.stack(highest).amax(0)], 1).numpy()
-    return [whole[j] if j in whole else with_ends(one, ends[j], int(missing[j])) for j, one in enumerate(found)]
+    return [whole[j] if j in whole else with_ends(one, ends[j], int(missing[j])) for j, one in enumerate(per_column)]

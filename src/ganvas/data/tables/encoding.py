@@ -137,9 +137,9 @@ def fit_column(x: Float64[Tensor, " n"], column: Column, resolution: Resolution 
     return fit_counts(count_values(x), column, resolution)
 
 
-def fit_counts(found: ValueCounts, column: Column, resolution: Resolution) -> ColumnEncoding:
+def fit_counts(value_counts: ValueCounts, column: Column, resolution: Resolution) -> ColumnEncoding:
     """The same of different values, and how many rows have each."""
-    different, counts, has_missing = found.values, found.counts, bool(found.missing)
+    different, counts, has_missing = value_counts.values, value_counts.counts, bool(value_counts.missing)
     if column.is_category:
         return fit_category(different, counts, has_missing)
     n_rows = int(counts.sum())
@@ -177,11 +177,11 @@ def make_encoding(
     return ColumnEncoding(a, k, r, intervals, has_missing, is_category, decimals)
 
 
-def entry_shares(found: ValueCounts, encoding: ColumnEncoding) -> Float[Tensor, " w"]:
+def entry_shares(value_counts: ValueCounts, encoding: ColumnEncoding) -> Float[Tensor, " w"]:
     """The share of the rows with these values that have each entry; 0 at the position."""
-    entry, _ = encoding.encode(torch.from_numpy(found.values))
-    entries = torch.bincount(entry, torch.from_numpy(found.counts), encoding.block.width).long()
-    entries[encoding.block.entries - 1] += found.missing
+    entry, _ = encoding.encode(torch.from_numpy(value_counts.values))
+    entries = torch.bincount(entry, torch.from_numpy(value_counts.counts), encoding.block.width).long()
+    entries[encoding.block.entries - 1] += value_counts.missing
     return entries / entries.sum()
 
 
@@ -207,9 +207,9 @@ class TableEncoding:
     ) -> "TableEncoding":  # fmt: skip
         """That of rows with these columns and constraints."""
         columns = constraints.learnt_columns(columns)
-        found = count_columns(x, constraints.learnt, [column.is_category for column in columns])
-        encodings = tuple(fit_counts(*pair, resolution) for pair in zip(found, columns, strict=True))
-        parts = [entry_shares(*pair) for pair in zip(found, encodings, strict=True)]
+        value_counts = count_columns(x, constraints.learnt, [column.is_category for column in columns])
+        encodings = tuple(fit_counts(*pair, resolution) for pair in zip(value_counts, columns, strict=True))
+        parts = [entry_shares(*pair) for pair in zip(value_counts, encodings, strict=True)]
         return cls(encodings, torch.cat(parts) if parts else torch.zeros(0), constraints)
 
     def encode(self, x: Float64[Tensor, "n c"]) -> Float[Tensor, "n d"]:

@@ -79,13 +79,13 @@ def read_choices(frame: pd.DataFrame, options: DataOptions, name: str) -> dict[s
     if doubled := [n for n in dict.fromkeys(names) if names.count(n) > 1] if len(set(names)) < len(names) else []:
         raise UserError(f"{name} has several columns called {join_names(doubled)}: give each a name of its own")
     pairs = [parse_choice(text) for text in options.column]
-    for chosen in (*options.drop, *(chosen for chosen, _ in pairs)):
-        if chosen not in names:
-            hint = did_you_mean(chosen, names)
-            raise UserError(f"{name} has no column {chosen!r}.{hint} It has: {join_names(names, 40)}")
+    for column_name in (*options.drop, *(column_name for column_name, _ in pairs)):
+        if column_name not in names:
+            hint = did_you_mean(column_name, names)
+            raise UserError(f"{name} has no column {column_name!r}.{hint} It has: {join_names(names, 40)}")
     choices = dict(pairs)
     if len(choices) < len(pairs):
-        raise UserError(f"column names one column twice: {', '.join(chosen for chosen, _ in pairs)}")
+        raise UserError(f"column names one column twice: {', '.join(column_name for column_name, _ in pairs)}")
     if both := set(choices) & set(options.drop):
         raise UserError(f"{', '.join(sorted(both))}: named by column, which keeps it, and by drop: say one")
     return choices

@@ -81,14 +81,14 @@ def new_identifiers(column: Column, n: int, random: np.random.Generator) -> list
             return list(numbers)
         return [f"{details['before']}{i:0{details['width']}d}{details['after']}" for i in numbers]
     weights = np.array(details["weights"], float)
-    shapes, found = random.choice(len(weights), n, p=weights / weights.sum()), dict[str, None]()
+    shapes, unique = random.choice(len(weights), n, p=weights / weights.sum()), dict[str, None]()
     names = list[str]()
     for i in shapes:
         for _ in range(10):
             name = draw(details["shapes"][i], random)
-            if name not in found:
+            if name not in unique:
                 break
-        found[name] = None
+        unique[name] = None
         names.append(name)
     return names
 

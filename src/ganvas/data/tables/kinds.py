@@ -362,11 +362,11 @@ def choose_times(values: Values, kind: TimeKind, form: str) -> Column:
         seconds = DAY if (values.details["times"], kind) == ("date", "datetime") else 1
         return number_column(values, texts * float(seconds), kind, None)
     if not form:
-        found = find_time_format(texts)
-        if found is None or found.kind != kind:
+        time_form = find_time_format(texts)
+        if time_form is None or time_form.kind != kind:
             how = f"say its format, e.g. --column '{values.name}:{kind}=%d.%m.%Y'"
             raise BadValueError(0, f"is no {kind} of a format that all have: {how}")
-        return as_times(values, found)
+        return as_times(values, time_form)
     if (bad := np.flatnonzero(np.isnan(parse_times(texts, kind, form)))).size:
         raise BadValueError(int(bad[0]), f"is no {kind} of the format {form}")
     return as_times(values, describe_times(texts, kind, form))

@@ -52,15 +52,15 @@ def encode_series(
     if is_text(series.dtype):
         return encode_texts(name, series, is_file, has_commas, details, weights, missing)
     if kind == "O":
-        found = pd.api.types.infer_dtype(series, skipna=True)
-        if found == "string":
+        type_name = pd.api.types.infer_dtype(series, skipna=True)
+        if type_name == "string":
             details = {"none": True} if any(value is None for value in series) else {}
             return encode_texts(name, series, is_file, has_commas, details, weights, missing)
-        if found not in OBJECTS and found != "empty":
+        if type_name not in OBJECTS and type_name != "empty":
             raise UserError(f"the column {name} has {describe_objects(series)}: make numbers or texts of them")
-        details = {"objects": OBJECTS[found]} if found in OBJECTS else {}
+        details = {"objects": OBJECTS[type_name]} if type_name in OBJECTS else {}
         details |= {"none": True} if any(value is None for value in series) else {}
-        kind = OBJECTS.get(found, "empty")
+        kind = OBJECTS.get(type_name, "empty")
     numbers, more = to_floats(name, series, kind)
     is_missing = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(len(numbers), bool)
     if np.isinf(numbers).any():

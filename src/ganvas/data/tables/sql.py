@@ -58,16 +58,16 @@ def read_sql(source: str) -> tuple["pd.DataFrame", str]:
         import sqlalchemy
     except ImportError as error:
         raise UserError(f'{hide(source)} is read by {error.name}: pip install "ganvas[sql]"') from error
-    address, _, asked = source.partition("#")
+    address, _, target = source.partition("#")
     engine = connect(sqlalchemy, address, hide(source))
     try:
         with engine.connect() as connection:
             if statement := READ_ONLY.get(engine.dialect.name):
                 connection.execute(sqlalchemy.text(statement))
-            if QUERY_PATTERN.match(asked):
-                query, name = sqlalchemy.text(asked), "query"
+            if QUERY_PATTERN.match(target):
+                query, name = sqlalchemy.text(target), "query"
             else:
-                query, name = find_table(sqlalchemy, connection, asked.strip(), hide(source))
+                query, name = find_table(sqlalchemy, connection, target.strip(), hide(source))
             result = connection.execute(query)
             if not result.returns_rows:
                 raise UserError(f"{hide(source)} gives no rows: give a table, or a query that selects some")
@@ -114,10 +114,10 @@ def connect(sqlalchemy: Any, address: str, shown: str) -> Any:
         raise UserError(f"{shown} needs the driver {error.name}: install it") from error
 
 
-def find_table(sqlalchemy: Any, connection: Any, asked: str, shown: str) -> tuple[Any, str]:
+def find_table(sqlalchemy: Any, connection: Any, target: str, shown: str) -> tuple[Any, str]:
     """The query of all rows of a table, and its name; of the only one, where none is asked for."""
-    found, (schema, _, name) = sqlalchemy.inspect(connection), asked.rpartition(".")
-    names = [*found.get_table_names(schema or None), *found.get_view_names(schema or None)]
+    inspector, (schema, _, name) = sqlalchemy.inspect(connection), target.rpartition(".")
+    names = [*inspector.get_table_names(schema or None), *inspector.get_view_names(schema or None)]
     if not name and len(names) == 1:
         name = names[0]
     if name not in names:

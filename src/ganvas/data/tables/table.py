@@ -101,11 +101,11 @@ class Table(Dataset):
     def rows_by_condition(self) -> list[tuple[Int64[Tensor, " e"], Tensor]]:
         """Of each column of conditions how many rows have each entry, and the rows, int32, in the order of these."""
         assert self.encoding is not None
-        shape, found = self.encoding.shape, []
+        shape, pairs = self.encoding.shape, []
         for j in shape.condition_columns:
             entry, _ = self.encoding.columns[j].encode(self.x[:, j].cpu())
-            found.append((entry.bincount(minlength=shape.blocks[j].entries), entry.argsort(stable=True).int()))
-        return found
+            pairs.append((entry.bincount(minlength=shape.blocks[j].entries), entry.argsort(stable=True).int()))
+        return pairs
 
     def labels_of(self, index: Int64[Tensor, " b"]) -> tuple[Tensor, Tensor | None]:
         return (index % len(self), index // len(self)) if self.by_conditions else super().labels_of(index)

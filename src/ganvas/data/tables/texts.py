@@ -226,15 +226,15 @@ def find_time_format(texts: "pa.Array") -> TimeFormat | None:
 
 def describe_times(texts: "pa.Array", kind: TimeKind, form: str, more: bool = False) -> TimeFormat:
     """A format with what `strftime` leaves open: the decimals of seconds, and zeros before days and months."""
-    found = TimeFormat(kind, form, more)
+    exact = TimeFormat(kind, form, more)
     if "%f" in form:
         digits = [len(re.findall(r"\.(\d+)", text)[0]) for text in texts[:SAMPLE].to_pylist()]
-        found = TimeFormat(kind, form, more, max(digits))
+        exact = TimeFormat(kind, form, more, max(digits))
     some = texts[:: max(1, len(texts) // MANY)]
     numbers, wanted = parse_times(some, kind, form), some.to_pylist()
-    loose = TimeFormat(kind, form, more, found.decimals, is_padded=False)
-    is_loose = format_times(numbers, found) != wanted == format_times(numbers, loose)
-    return loose if is_loose else found
+    loose = TimeFormat(kind, form, more, exact.decimals, is_padded=False)
+    is_loose = format_times(numbers, exact) != wanted == format_times(numbers, loose)
+    return loose if is_loose else exact
 
 
 def fits(text: str, form: str) -> bool:

@@ -125,6 +125,6 @@ def joint_shares(pairs: Sequence[tuple[Codes, Codes]]) -> list[np.ndarray]:
     cells = [a * width + b for a, b in pairs]
     size = max(int(cell.max(initial=0)) for cell in cells) + 1
     if size > MAX_CELLS:
-        found, places = np.unique(np.concatenate(cells), return_inverse=True)
-        cells, size = np.split(places, np.cumsum([len(cell) for cell in cells])[:-1]), len(found)
+        different, places = np.unique(np.concatenate(cells), return_inverse=True)
+        cells, size = np.split(places, np.cumsum([len(cell) for cell in cells])[:-1]), len(different)
     return [np.bincount(cell, minlength=size) / max(len(cell), 1) for cell in cells]
