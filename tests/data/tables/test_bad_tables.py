@@ -258,3 +258,11 @@ def test_texts_that_are_no_utf_8_are_damage(tmp_path: Path) -> None:
     for stream in ("never", "always"):
         with pytest.raises(UserError, match="x.parquet is damaged or no Parquet file: 'utf-8' codec can't decode"):
             load(tmp_path / "x.parquet", DataOptions(stream=stream))
+
+
+def test_gzip_that_only_arrow_takes_for_damage(tmp_path: Path) -> None:
+    """As zeros after its end, which Python passes over."""
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(PLAIN.encode()) + bytes(30))
+    for stream in ("never", "always"):
+        with pytest.raises(UserError, match="x.csv.gz is damaged: zlib inflate failed"):
+            load(tmp_path / "x.csv.gz", DataOptions(stream=stream))

@@ -236,6 +236,8 @@ def text_parts(file: TextFile, block: int = BLOCK_BYTES) -> "Iterator[pa.Table]"
         with arrow_csv.open_csv(*arrow_arguments(file, block)) as reader:
             for batch in reader:
                 yield pa.Table.from_batches([batch])
+    except OSError as error:  # of Arrow's own, which have no number, where gzip is damaged
+        raise error if error.errno else UserError(f"{file.path} is damaged: {first_line(error)}") from error
     except pa.ArrowInvalid as error:
         if "invalid UTF8" in str(error):
             raise UnicodeDecodeError("utf-8", b"", 0, 0, "invalid") from error
