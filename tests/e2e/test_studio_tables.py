@@ -35,8 +35,8 @@ def order_run(page: Any, source: str) -> None:
     """Send a table, read the report on its columns, and start a run on it."""
     page.set_input_files("#files-A", source)
     page.locator("#report .marginals").wait_for()
-    assert page.locator("#report .marginals figure").count() == 3  # the identifier is not learnt
-    for text in ("<b>kind</b>", "not learnt; samples have new ones"):
+    assert page.locator("#report .marginals figure").count() == 4  # the identifier too, which is not learnt
+    for text in ("<b>kind</b>", "not learnt: samples have new ones"):
         assert text in page.locator("#report").inner_text()
     page.locator("input[value=cyclegan]").locator("xpath=..").get_by_text("Not for tables").wait_for()
     page.locator("input[value=vae]").check()

@@ -8,6 +8,7 @@ from torch.nn.functional import conv2d, interpolate
 
 from ganvas.nn import decoder
 from ganvas.nn.conv import ResizeConv2d, conv_decoder, conv_encoder
+from ganvas.nn.mlp import Norm
 
 SIZES = [((6, 7), (12, 14)), ((6, 7), (6, 14)), ((6, 7), (12, 7)), ((4, 5), (9, 11)), ((1, 7), (1, 15))]
 
@@ -79,9 +80,7 @@ def test_layers_of_signals_compute_sums_over_their_kernels(length: int) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 32, 20), (2, 19), (1, 5, 9, 8)])
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
-def test_fine_convolutions_follow_the_first_layer(
-    shape: tuple[int, ...], norm: Literal["none", "batch", "layer"]
-) -> None:
+def test_fine_convolutions_follow_the_first_layer(shape: tuple[int, ...], norm: Norm) -> None:
     plain, fine = (conv_encoder(shape, 1, 4, norm=norm, fine_convolutions=n) for n in (0, 2))
     kinds = nn.Conv1d | nn.Conv2d | nn.Conv3d
     added = [layer for layer in fine if isinstance(layer, kinds)][1:3]

@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -112,9 +112,11 @@ def try_input(cases: Sequence[Case], seed: int, i: int, target: Target) -> tuple
     return case.input.name, content, f"writes {[str(path) for path in outside[:3]]}" if outside else problem
 
 
-def in_turn(function: Callable[[Any], Any], items: Iterable[Any], workers: int = 1, group: int = 1) -> Iterator[Any]:
+def in_turn(
+    function: Callable[[Any], Any], items: Iterable[Any], workers: int = 1, group: int = 1
+) -> Generator[Any, None, None]:
     """`in_parallel` without threads, which take most of the time of small images."""
-    return map(function, items)
+    yield from map(function, items)
 
 
 def read_batch(cases: Sequence[Case], seed: int, first: int, count: int, folder: Path) -> Callable[[Any], None]:

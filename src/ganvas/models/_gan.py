@@ -201,7 +201,8 @@ class Adversarial(LatentModel):
         """G for examples of `shape`, and D for those of the shape `shape_d`, in which pack=2 puts two."""
         norm, norm_d = self.norms(shape)
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm)
-        return finalize_network(G, shape), finalize_network(self.judge(shape_d, norm_d, "leaky-relu"))
+        D = self.judge(shape_d, norm_d, "leaky-relu")
+        return finalize_network(G, shape), finalize_network(D)
 
     def judge(self, shape: Shape, norm: Norm, activation: Activation) -> nn.Sequential:
         """The layers of D for examples of a shape, (b, *shape) -> (b, 1)."""
