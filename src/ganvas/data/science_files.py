@@ -4,6 +4,7 @@ Numbers are in the units that the files say: scale factors and offsets are appli
 refused.
 """
 
+import os
 import struct
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -51,8 +52,11 @@ def is_nifti(path: Path) -> bool:
 
 def files_with(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """A file that has one of these suffixes, or those in a folder, by their names."""
-    files = [path for path in path.iterdir() if not is_ignored(path.name)] if path.is_dir() else [path]
-    return sorted(file for file in files if has_suffix(file, suffixes))
+    if not path.is_dir():
+        return [path] if has_suffix(path, suffixes) else []
+    names = (entry.name for entry in os.scandir(path))  # a Path for each of 50,000 would take a fifth of a second
+    files = [path / name for name in names if name.lower().endswith(suffixes) and not is_ignored(name)]
+    return sorted(file for file in files if not file.is_dir())
 
 
 def excluded_notes(path: Path, files: list[Path]) -> list[str]:

@@ -4,7 +4,7 @@ A generator that enlarges its maps by interpolation, all of whose norms see the 
 discriminator without normalisation that looks twice at fine detail, both small, since on a processor the number of
 steps counts most; the relativistic loss (arXiv:2501.05441), R1 on every 16th batch (arXiv:1912.04958), large steps of
 Adam that shrink to 0 over the second half, and averages of weights over five hundred steps.  Where examples are few, D
-sees them shifted and in other colours.  For figures beside those of others see docs/models/dcgan.md.
+sees them shifted.  For figures beside those of others see docs/models/dcgan.md.
 """
 
 from collections.abc import Set
@@ -16,7 +16,7 @@ from ._defaults import FEW_EXAMPLES, fit_schedule
 PICTURE_DEFAULTS: dict[str, Any] = {
     "net": "resize", "width": 32, "fine_convolutions": 1, "latent": 64, "noise_distribution": "normal",
     "norm": "modulated", "norm_d": "none", "loss": "relativistic", "r1": 0.2, "penalty_interval": 16, "lr": 2e-3,
-    "betas": (0.5, 0.99), "augment": ("shift", "color"), "batch_size": 32,
+    "betas": (0.5, 0.99), "augment": ("shift",), "batch_size": 32,
     "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
 }  # fmt: skip
 SLOPE = {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"}
