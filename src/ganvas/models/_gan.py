@@ -201,10 +201,10 @@ class Adversarial(LatentModel):
         """G for examples of `shape`, and D for those of the shape `shape_d`, in which pack=2 puts two."""
         norm, norm_d = self.norms(shape)
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm)
-        D = self.judge(shape_d, norm_d, "leaky-relu")
+        D = self.discriminator_layers(shape_d, norm_d, "leaky-relu")
         return finalize_network(G, shape), finalize_network(D)
 
-    def judge(self, shape: Shape, norm: Norm, activation: Activation) -> nn.Sequential:
+    def discriminator_layers(self, shape: Shape, norm: Norm, activation: Activation) -> nn.Sequential:
         """The layers of D for examples of a shape, (b, *shape) -> (b, 1)."""
         options: Any = {"activation": activation, "fine_convolutions": self.fine_convolutions}
         return encoder(self.net, shape, 1, self.width, self.depth, norm=norm, **options)

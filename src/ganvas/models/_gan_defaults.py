@@ -1,10 +1,10 @@
 """What GANs for images do where nobody says how: good pictures of some thousand examples, in minutes.
 
 A generator that enlarges its maps by interpolation, all of whose norms see the noise (arXiv:1810.01365), and a
-discriminator without normalisation that looks twice at fine detail, both small, since on a processor the number of
-steps counts most; the relativistic loss (arXiv:2501.05441), R1 on every 16th batch (arXiv:1912.04958), large steps of
-Adam that shrink to 0 over the second half, and averages of weights over five hundred steps.  Where examples are few, D
-sees them shifted.  For figures beside those of others see docs/models/dcgan.md.
+discriminator without normalisation, with a further convolution for fine detail, both small, since on a processor the
+number of steps counts most; the relativistic loss (arXiv:2501.05441), R1 on every 16th batch (arXiv:1912.04958), large
+steps of Adam that shrink to 0 over the second half, and averages of weights over five hundred steps.  Where examples
+are few, D sees them shifted.  For figures beside those of others see docs/models/dcgan.md.
 """
 
 from collections.abc import Set

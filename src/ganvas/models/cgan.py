@@ -57,7 +57,7 @@ class CGAN(ConfigurableGAN):
             kind = "concatenation" if resolve_architecture(self.net, shape) == "mlp" else "projection"
         inputs = (shape_d[0] + classes, *shape_d[1:]) if kind == "concatenation" else shape_d
         G = decoder(self.net, self.latent + classes, shape, self.width, self.depth, norm=norm)
-        D = self.judge(inputs, norm_d, "leaky-relu")
+        D = self.discriminator_layers(inputs, norm_d, "leaky-relu")
         G, D = finalize_network(G, shape), finalize_network(D)
         conditional_d = ProjectionDiscriminator(D, classes) if inputs == shape_d else Conditional(D, shape_d, classes)
         return Conditional(G, (self.latent,), classes), conditional_d

@@ -109,7 +109,7 @@ class R3GAN(Adversarial):
         kind: Activation = "relu" if vectors else "leaky-relu"  # of which MLPs learn narrow modes much worse
         inputs = (shape_d[0] + 2 * features,) if vectors else shape_d
         G = decoder(self.net, self.latent, shape, self.width, self.depth, norm=norm, activation=kind)
-        D = self.judge(inputs, norm_d, kind)
+        D = self.discriminator_layers(inputs, norm_d, kind)
         if vectors:
             D = nn.Sequential(nn.Flatten(), FourierFeatures(shape_d[0], features, SCALE), *D)
         return finalize_network(G, shape), finalize_network(D)

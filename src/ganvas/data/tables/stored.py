@@ -71,14 +71,14 @@ def read_columns(values: Any) -> tuple[Column, ...]:
 
 def read_constraints(values: Any, n: int) -> Constraints:
     """Constraints of n columns, as `Constraints.as_json` has them; ValueError for what are none."""
-    found: Constraints = adapter(Constraints).validate_python(values)
-    if not all(0 <= place < n for item in found.items for place in item.places):
+    constraints: Constraints = adapter(Constraints).validate_python(values)
+    if not all(0 <= place < n for item in constraints.items for place in item.places):
         raise ValueError("a constraint is of a column that is not there")
-    if any(item.operator != "unique" and len(item.signs) != len(item.places) for item in found.items):
+    if any(item.operator != "unique" and len(item.signs) != len(item.places) for item in constraints.items):
         raise ValueError("a constraint has not as many signs as columns")
-    if not all(0 <= i < len(found.items) for i in found.kept):
+    if not all(0 <= i < len(constraints.items) for i in constraints.kept):
         raise ValueError("a constraint is kept that is not there")
-    return found
+    return constraints
 
 
 def read_file_format(values: Any) -> FileFormat:
