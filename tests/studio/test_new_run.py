@@ -209,9 +209,12 @@ def test_a_folder_keeps_its_classes(client: TestClient, tmp_path: Path) -> None:
 def test_old_uploads_are_removed_unless_a_run_names_them(client: TestClient) -> None:
     kept, removed, new = (client.post("/uploads?name=a.png", content=png()).json()["source"] for _ in range(3))
     write_run(Path("runs/a"), data={"source": kept})
-    for source in (kept, removed):
-        os.utime(Path(source).parent, (time.time() - 2 * 86_400,) * 2)
+    mine = Path(kept).parents[1] / "mine"  # that somebody has put there
+    mine.mkdir()
+    for folder in (Path(kept).parent, Path(removed).parent, mine):
+        os.utime(folder, (time.time() - 2 * 86_400,) * 2)
     client.post("/uploads?name=b.png", content=png())
+    assert mine.exists()
     assert [Path(source).exists() for source in (kept, removed, new)] == [True, False, True]
 
 

@@ -64,7 +64,7 @@ def count(folder: Path) -> tuple[int, int]:
 def remove_unused(root: Path, runs_dir: Path) -> None:
     """Remove the uploads of more than a day ago that no run of the folder names."""
     latest = time.time() - KEPT_SECONDS
-    old = [folder for folder in root.glob("*") if folder.stat().st_mtime < latest]
+    old = [path for path in root.glob("*") if UPLOAD.fullmatch(path.name) and path.stat().st_mtime < latest]
     texts = [read_config(folder) for folder in run_folders(runs_dir)] if old else []
     for folder in old:
         if not any(folder.name.encode() in text for text in texts):
