@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from math import pi
+from math import e, log, pi
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,17 @@ def test_the_mixture_is_that_of_scikit_learn() -> None:
     torch.testing.assert_close(ours.log_prob(z), expected, rtol=1e-3, atol=1e-3)
     best = GaussianMixture(4, random_state=0).fit(z.numpy()).score(z.numpy())
     assert ours.log_prob(z).mean() > best - 0.05
+
+
+def test_a_mixture_has_as_many_components_as_make_held_out_codes_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0))
+    codes = grid[torch.randint(64, (3000,))] + 0.1 * torch.randn(3000, 2)
+    fitted = fit_priors(codes, kinds=["mixture"])
+    assert len(fitted.priors["mixture"].weight) == 100
+    log_density = -log(64) + 2 * log(10) - log(2 * pi * e)  # minus the entropy
+    assert fitted.held_out["mixture"] == pytest.approx(log_density, abs=0.2)
+    monkeypatch.setattr(priors, "MAX_WORK", 50 * 2700 * 4)
+    assert len(fit_priors(codes, kinds=["mixture"]).priors["mixture"].weight) == 50
 
 
 @every_kind

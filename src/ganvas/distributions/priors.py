@@ -4,7 +4,7 @@ The codes f(x), or z ~ q(z|x), have a distribution of their own, the aggregate p
 else.  Ghosh et al., From Variational to Deterministic Autoencoders, arXiv:1903.12436, section 4, fit a density to it:
 
     gaussian    N(mu, Sigma) with a full covariance
-    mixture     sum_k pi_k N(mu_k, Sigma_k), at most thirty of them, by expectation maximisation
+    mixture     sum_k pi_k N(mu_k, Sigma_k), of thirty to three hundred, by expectation maximisation
     flow        z = mu + L h(u), u ~ N(0, I), with h an invertible network: Real NVP (Dinh et al., arXiv:1605.08803)
 
 Which is best is decided by the likelihood of codes that none was fitted to.  A prior is a tuple of named tensors on
@@ -34,8 +34,9 @@ STANDARD, BEST = "standard", "best"
 """N(0, I), and whichever makes the held-out codes likeliest"""
 MIN_STD = 1e-3
 """smallest standard deviation in any direction, in units of the codes' own"""
-MAX_COMPONENTS, MAX_WORK, MAX_EM_STEPS, MIN_EM_GAIN = 30, 2**30, 50, 3e-3
-"""of a mixture: most components, and most of these times n d^2; most steps of EM, and nats a code that end it"""
+COMPONENTS, MAX_WORK, MAX_EM_STEPS, MIN_EM_GAIN = (30, 100, 300), 2**30, 50, 3e-3
+"""of mixtures: components of which the likeliest are taken, most of these times n d^2; most steps of EM, and nats a
+code that end it"""
 LAYERS, HIDDEN_UNITS, MAX_LOG_SCALE = 6, 64, 2.0
 """coupling layers of a flow, units of their hidden layers, largest logarithm of the factor of one layer"""
 MAX_STEPS, BATCH_SIZE, LR, CHECK_INTERVAL, PATIENCE = 1500, 256, 3e-3, 50, 8
@@ -167,16 +168,16 @@ def fit_priors(
     normal, flat, notes = fit_gaussian(train)
     random = make_generator(CPU, seed, "flat")  # without noise, flat directions would have unbounded densities
     train, test = (z + torch.randn(len(z), len(flat), generator=random) @ flat for z in (train, test))
-    n_components = max(1, min(MAX_COMPONENTS, len(train) // d, MAX_WORK // (len(train) * d * d)))
-    if "mixture" in kinds and n_components == 1:
+    most_components = min(len(train) // d, MAX_WORK // (len(train) * d * d))
+    if "mixture" in kinds and most_components < 2:
         extent = "few" if len(train) < 2 * d else "many, for the time that this may take,"
         notes += (f"{len(train)} codes are too {extent} for a mixture in {d} dimensions: it is the Gaussian",)
     priors: dict[str, Prior] = {}
     for kind in kinds:
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")
         priors[kind] = fit_flow(train, normal, seed) if kind == "flow" else normal
-        if kind == "mixture" and n_components > 1:
-            priors[kind] = fit_mixture(train, normal, n_components, seed)
+        if kind == "mixture" and most_components > 1:
+            priors[kind] = fit_best_mixture(train, test, normal, most_components, seed)
     densities = {STANDARD: log_prior} | {kind: prior.log_prob for kind, prior in priors.items()}
     held_out = {kind: log_prob(test).mean().item() for kind, log_prob in densities.items()}
     return FittedPriors(priors, held_out, (len(train), len(test)), notes)
@@ -218,6 +219,20 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
         notes += (f"the codes do not vary in {len(flat)} of {d} directions: priors vary by {std} there",)
     factor = torch.linalg.cholesky(covariance)
     return Mixture(torch.ones(1), mean.float()[None], factor.float()[None]), flat.float(), notes
+
+
+def fit_best_mixture(
+    train: Float[Tensor, "n d"], test: Float[Tensor, "m d"], normal: Mixture, most_components: int, seed: int
+) -> Mixture:
+    """Of mixtures of more and more components the last that makes held-out codes likelier than the one before."""
+    best, best_log_prob = normal, -torch.inf
+    for n_components in sorted({min(k, most_components) for k in COMPONENTS}):
+        mixture = fit_mixture(train, normal, n_components, seed)
+        log_prob = mixture.log_prob(test).mean().item()
+        if log_prob <= best_log_prob:
+            break
+        best, best_log_prob = mixture, log_prob
+    return best
 
 
 def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, n_components: int, seed: int) -> Mixture:
