@@ -124,9 +124,9 @@ class ResizeConv2d(nn.Conv2d):
 
     It draws no checkerboard, as transposed convolutions do (Odena, Dumoulin & Olah, Deconvolution and Checkerboard
     Artifacts, Distill 2016).  Computed is the transposed convolution that is the same: its kernel has each element of
-    the other's on 2 x 2 pixels, summed, so it takes 4 / 9 of the operations; it is in channels last, so that the maps are
-    too, which takes a quarter of a step's time in G away.  An axis of `small` that is as long in
-    `large` is not interpolated; of an odd one the last pixel has fewer inputs.
+    the other's on 2 x 2 pixels, summed, so it takes 4 / 9 of the operations.  It is in channels last, so that the maps
+    are too: G then takes a quarter less time.  An axis of `small` that is as long in `large` is not interpolated; of an
+    odd one the last pixel has fewer inputs.
     """
 
     def __init__(self, small: Shape, large: Shape, *, bias: bool) -> None:
