@@ -10,7 +10,8 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,6 +29,8 @@ CPU_SECONDS, MEMORY = 1.0, 2**30
 BATCH = 1000
 """files that one child process reads"""
 OUR_ERRORS = (UserError, WriteError, DivergenceError)
+LIBRARIES = ("pandas", "pyarrow.parquet", "sqlalchemy.dialects.sqlite", "h5py", "nibabel", "pydicom", "zarr")
+"""what readers import where they need it: that takes as long as reading hundreds of files, so no child does it anew"""
 MODELS_OF_RUNS = ("vae", "gan", "ctgan")
 """models whose runs' files are damaged"""
 
@@ -145,6 +148,9 @@ def read_batch(cases: Sequence[Case], seed: int, first: int, count: int, folder:
 def fuzz(folder: Path, seed: int, count: int | None = None, models: Sequence[str] = MODELS_OF_RUNS) -> Iterator[Report]:
     """Read damaged files without end, or so many; yields after each batch."""
     draw_blank()
+    for library in LIBRARIES:
+        with suppress(ImportError):
+            import_module(library)
     folder = folder / "fuzz"
     folder.mkdir(exist_ok=True)
     cases = all_cases(folder, models)
