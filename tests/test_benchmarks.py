@@ -80,7 +80,12 @@ SMALL: dict[str, list[Small]] = {
     ],
     "calls": [small("--steps 1", "calls across files", "evaluate: calls from file to file")],
     "conditional": [
-        small("DATA/mnist.npz --steps 1", "digit asked for is seen in", "1-NN error", WIDTH=4, EPOCHS=1, SAMPLES=100)
+        small(
+            *("DATA/mnist.npz --steps 1", "class asked for is seen in", "1-NN error"),
+            NETS={"auto": {"width": 4}},
+            EPOCHS=1,
+            SAMPLES=100,
+        )
     ],
     "critic_estimate": [
         small(
