@@ -55,8 +55,9 @@ def train_and_look(name: str, kind: str, folder: Path, steps: int) -> Callable[[
         fit.training = watched
         fit.FIRST_SAVE_SECONDS = 0.0  # curves are drawn at the first checkpoint, for which Matplotlib is imported
         options: dict[str, Any] = {"batch_size": 8, "checkpoint_every": LOOK_EVERY, "device": "cpu", "quiet": True}
-        data = sources(MODELS[name], examples(kind))
-        ganvas.train(small(MODELS[name], width=4), data, folder=folder, steps=steps, **options)
+        cls, data = MODELS[name], sources(MODELS[name], examples(kind))
+        has_mlps = cls.n_domains == 2 and kind == "vectors"  # without an option of `small` for other networks
+        ganvas.train(cls(width=4) if has_mlps else small(cls, width=4), data, folder=folder, steps=steps, **options)
 
     return work
 

@@ -15,6 +15,7 @@ from ganvas.training import fit
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks of a process with torch, and /proc")
 if sys.platform == "linux":
+    from . import growth
     from .cases import Case
     from .damage import damage, whole
     from .faults import FAILED, KILLED, REFUSED, in_child, install
@@ -61,6 +62,15 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     assert not report.findings
     assert report.counts["inputs"] == 125
     assert report.readers.keys() >= {"images", "archives", "CIFAR", "npy", "IDX", "tables", "options", "state.ckpt"}
+
+
+def test_long_runs_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "LOOK_EVERY", 1)
+    *_, report = growth.grow(["discogan"], tmp_path, steps=2)
+    assert (report.findings, report.counts["runs"], report.counts["steps"]) == ([], 2, 4)
+    monkeypatch.setattr(growth, "MOST_GROWTH", -1.0)
+    *_, report = growth.grow(["autoencoder"], tmp_path, steps=2)
+    assert all("grew by" in finding for finding in report.findings) and len(report.findings) == 2
 
 
 def test_faults_are_at_the_kth_write(tmp_path: Path) -> None:
