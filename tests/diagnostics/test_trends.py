@@ -235,7 +235,7 @@ def test_lists_in_place_of_numbers_are_damage(vectors: Dataset, capsys: pytest.C
         lines = [json.loads(line) for line in Path(part, "log.jsonl").read_text().splitlines()]
         lines[-1][part]["weight_scale"] = [1.0]
         Path(part, "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-        told(capsys, "doctor", part)
+        told(capsys, "doctor", part, code=1)
         assert len(read_log(part)) == 3
 
 

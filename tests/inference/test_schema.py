@@ -95,7 +95,7 @@ def use(run: Path, data: Any) -> None:
     assert len(trained.sample(2) if trained.model.n_domains == 1 else trained.translate(data[0])) > 1
     run_records.weights_notes(trained)
     run_records.summarize_run(run)
-    assert main(["doctor", str(run)]) in (0, 2)
+    assert main(["doctor", str(run)]) in (0, 1, 2)
     ganvas.resume(run, data, steps=3, quiet=True)
 
 
@@ -199,7 +199,7 @@ def test_damaged_lines_of_a_log_are_left_out_and_said(capsys: pytest.CaptureFixt
         assert run_records.read_log(run) == whole
         for command in (["doctor", "run"], ["runs", "--runs-dir", "."]):
             capsys.readouterr()
-            assert main(command) == 0
+            assert main(command) == (command[0] == "doctor")
             assert "note: run/log.jsonl: line 2 is damaged, and left out\n" in capsys.readouterr().err
     (run / "log.jsonl").write_bytes(b"\xff\xfe\n" + (run / "log.jsonl").read_bytes())
     ganvas.resume(run, data, steps=3)

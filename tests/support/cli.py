@@ -15,15 +15,15 @@ SMALL = ["--steps", "6", "--batch-size", "4", "--width", "4", "--checkpoint-ever
 TINY = [*SMALL, "--latent", "3"]
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command that must work prints on stdout."""
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    """What a command that must end with an exit code prints on stdout."""
     capsys.readouterr()
-    assert main(list(arguments)) == 0, capsys.readouterr().err
+    assert main(list(arguments)) == code, capsys.readouterr().err
     return capsys.readouterr().out.strip()
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    return json.loads(said(capsys, *arguments, "--json"))
+def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    return json.loads(said(capsys, *arguments, "--json", code=code))
 
 
 def size(path: str | Path) -> tuple[int, int]:

@@ -90,13 +90,13 @@ def test_the_command_says_what_to_do(run: Path, capsys: pytest.CaptureFixture[st
     ]
     assert contents(run) == before
     (run / "state.ckpt").write_bytes(damaged((run / "state.ckpt").read_bytes(), "truncated"))
-    lines = said(capsys, "doctor", "run").splitlines()
+    lines = said(capsys, "doctor", "run", code=1).splitlines()
     assert lines[0] == "state.ckpt: damaged"
     assert lines[2:4] == [
         "  lost      the run cannot be resumed; samples come from the weights of step 4",
         "  remedies  put a copy of it back, or begin with its weights: ganvas train MODEL DATA --init-from run",
     ]
-    files = told(capsys, "doctor", "run")["files"]
+    files = told(capsys, "doctor", "run", code=1)["files"]
     assert len(files["whole"]) == 10
     assert [f["state"] for f in files["others"]] == ["damaged", "left over", "no file of the run", "left over"]
 
@@ -114,7 +114,7 @@ def test_files_are_checked_where_the_log_says_nothing(run: Path, capsys: pytest.
 
 def test_pictures_with_the_same_damage_share_a_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(run / "previews")
-    text = said(capsys, "doctor", "run")
+    text = said(capsys, "doctor", "run", code=1)
     assert text.startswith("previews/0000000.png, previews/0000002.png, previews/0000004.png: missing\n  lost")
 
 
@@ -122,10 +122,10 @@ def test_the_runs_of_a_group_are_all_checked(capsys: pytest.CaptureFixture[str])
     x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
     ganvas.train_many(MODEL, x, seeds=2, folder="g", **OPTIONS | {"steps": 2})
     Path("g-seed1/state.ckpt").unlink()
-    text = said(capsys, "doctor", "g")
+    text = said(capsys, "doctor", "g", code=1)
     assert text.startswith("g-seed0:\n")
     assert "\nall 10 files are whole\ng-seed1:\nstate.ckpt: missing\n" in text
-    runs = told(capsys, "doctor", "g")["runs"]
+    runs = told(capsys, "doctor", "g", code=1)["runs"]
     assert [len(one["files"]["others"]) for one in runs] == [0, 1]
 
 
