@@ -206,16 +206,23 @@ def test_a_folder_keeps_its_classes(client: TestClient, tmp_path: Path) -> None:
     assert [*(tmp_path / "runs" / ".studio" / "uploads").iterdir()] == [source.parent]
 
 
-def test_old_uploads_are_removed_unless_a_run_names_them(client: TestClient) -> None:
-    kept, removed, new = (client.post("/uploads?name=a.png", content=png()).json()["source"] for _ in range(3))
-    write_run(Path("runs/a"), data={"source": kept})
-    mine = Path(kept).parents[1] / "mine"  # that somebody has put there
+def test_old_uploads_are_removed_unless_somebody_trains_on_them(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "start", lambda *_: "name")
+    sources = [client.post("/uploads?name=a.png", content=png()).json()["source"] for _ in range(5)]
+    of_run, shown, started, refused, new = sources
+    write_run(Path("runs/a"), data={"source": of_run})
+    for source, address in ((shown, "check"), (started, "start"), (refused, "check")):
+        options = {"latent": "-1"} if source == refused else {}
+        client.post(f"/new/{address}", json={"model": "vae", "sources": [source], "options": options})
+    mine = Path(of_run).parents[1] / "mine"  # that somebody has put there
     mine.mkdir()
-    for folder in (Path(kept).parent, Path(removed).parent, mine):
+    for folder in (*(Path(source).parent for source in sources if source != new), mine):
         os.utime(folder, (time.time() - 2 * 86_400,) * 2)
     client.post("/uploads?name=b.png", content=png())
     assert mine.exists()
-    assert [Path(source).exists() for source in (kept, removed, new)] == [True, False, True]
+    assert [source for source in sources if not Path(source).exists()] == [refused]
 
 
 def test_files_of_an_upload_are_counted_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

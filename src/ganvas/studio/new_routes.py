@@ -30,7 +30,7 @@ from .runs import RunCard, find_folder, own_file, run_folders
 from .settings import Settings, settings_of
 from .sources import allowed_source
 from .trials import measure_cost, report_on
-from .uploads import SUFFIXES, receive_file, remove_unused, upload_source
+from .uploads import SUFFIXES, keep, receive_file, remove_unused, upload_source
 
 router: APIRouter = APIRouter()
 MAX_READ = 10_000
@@ -187,10 +187,13 @@ def refuse_table(model: str, sources: Sequence[str], options: Mapping[str, str])
 @router.post("/new/check")
 def check(request: Request, order: Order) -> dict[str, str]:
     """The command that does the same, or what is wrong with it."""
+    settings = settings_of(request)
     try:
-        return {"command": command_text(whole_words(settings_of(request), order)), "problem": ""}
+        words = whole_words(settings, order)
     except UserError as error:
         return {"command": "", "problem": str(error)}
+    keep(settings.uploads, words)
+    return {"command": command_text(words), "problem": ""}
 
 
 @router.post("/new/cost")
@@ -216,5 +219,7 @@ def cost(request: Request, order: Order) -> dict[str, Any]:
 def start(request: Request, order: Order) -> dict[str, str]:
     """Start the run as a process of its own; the address of its page."""
     settings = settings_of(request)
-    name = processes.start(settings, whole_words(settings, order)[1:])
+    words = whole_words(settings, order)
+    keep(settings.uploads, words)
+    name = processes.start(settings, words[1:])
     return {"run": name, "address": f"/runs/{name}"}

@@ -3,7 +3,7 @@
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -17,7 +17,9 @@ from .runs import own_file, run_folders
 MAX_FILES, MAX_TOTAL, MAX_DEPTH = 20_000, 2 * 2**30, 8
 """files of one upload, bytes of all, and names of a path"""
 KEPT_SECONDS = 86_400
-"""for how long an upload is kept that no run names"""
+"""for how long an upload is kept on which nobody trains"""
+MARK = ".keep"
+"""the suffix of an empty file beside an upload that stays"""
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic", ".zip", ".tar",
     ".npy", ".npz", ".h5", ".hdf5", ".nc", ".nii", ".gz", ".dcm", ".csv", ".tsv", ".json", ".parquet",
@@ -62,14 +64,23 @@ def count(folder: Path) -> tuple[int, int]:
 
 
 def remove_unused(root: Path, runs_dir: Path) -> None:
-    """Remove the uploads of more than a day ago that no run of the folder names."""
+    """Remove the uploads of more than a day ago that nobody has seen a command for, and no run of the folder names."""
     latest = time.time() - KEPT_SECONDS
     old = [path for path in root.glob("*") if UPLOAD.fullmatch(path.name) and path.stat().st_mtime < latest]
+    old = [path for path in old if not path.with_suffix(MARK).exists()]
     texts = [read_config(folder) for folder in run_folders(runs_dir)] if old else []
     for folder in old:
         if not any(folder.name.encode() in text for text in texts):
             shutil.rmtree(folder, ignore_errors=True)
             counted.pop(folder, None)
+
+
+def keep(root: Path, words: Iterable[str]) -> None:
+    """Never remove the uploads that a command names: whoever has seen it may train with it, in any folder."""
+    root = root.resolve()
+    for path in map(Path, words):
+        if path.is_relative_to(root) and path != root:
+            (root / path.relative_to(root).parts[0]).with_suffix(MARK).touch()
 
 
 def read_config(folder: Path) -> bytes:
