@@ -17,7 +17,7 @@ from PIL import Image
 
 from ganvas.cli.app import main
 from ganvas.models import MODELS
-from ganvas.training import fit, signals
+from ganvas.training import fit, resume, signals
 from ganvas.training.run_records import checkpoint_step
 from tests.support.data import write_folder
 from tests.support.folders import check_same_bits
@@ -126,6 +126,31 @@ def test_a_file_saves_then_stops(
     assert re.search(r"stopped at step 1[23] of 40; go on with: ganvas resume run", capsys.readouterr().err)
     assert not list(Path().glob("run*/.stop"))
     assert main(["resume", "run", "--steps", "14", "--quiet"]) == 0
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["while the data are read", "once they are"])
+@pytest.mark.parametrize("arguments", [[], ["--seeds", "2"]], ids=["a run", "a group"])
+def test_a_file_stops_a_run_that_is_about_to_go_on(
+    arguments: list[str], is_read: bool, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    words = ["train", "vae", str(folder), "--steps", "2", *OPTIONS, "--latent", "3"]
+    assert main([*words, *arguments, "--folder", "run"]) == 0
+    load_all = resume.load_all
+
+    def asked(*sources: Any, **options: Any) -> Any:
+        data = load_all(*sources, **options)
+        next(Path().glob("run*/.lock")).with_name(".stop").touch()
+        return data if is_read else load_all(*sources, **options)
+
+    monkeypatch.setattr(resume, "load_all", asked)
+    monkeypatch.setattr(signals, "LOOK_SECONDS", 0.0)
+    assert main(["resume", "run", "--steps", "4", "--quiet"]) == 128 + signal.SIGTERM
+    assert {checkpoint_step(path.parent) for path in Path().glob("run*/state.ckpt")} == {2}
+    said = "stopped at step 2 of 4; go on with: ganvas resume run" if is_read else "were read: it is as it was"
+    assert said in capsys.readouterr().err
+    monkeypatch.setattr(resume, "load_all", load_all)
+    assert main(["resume", "run", "--steps", "4", "--quiet"]) == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as on Unix")

@@ -131,6 +131,8 @@ class Run:
             with nullcontext(self.stop) if self.stop else catch_stop_signals(self.stop_message) as stop:
                 if state.step == 0:
                     self.save()
+                (stop.signal,) = agree(stop.look([self.folder]))  # while the data were read, say
+                self.end_if_asked(stop)
                 if is_main():
                     arguments = self.model, self.raw_data, self.config, state, lines, self.evaluator
                     self.evaluator = validation.make_evaluator(*arguments)
@@ -200,10 +202,15 @@ class Run:
                 progress.show_save()
             if is_last:
                 break
-            if stop.signal:
-                message = f"stopped at step {step} of {steps}; go on with: ganvas resume {self.folder}"
-                raise TrainingStopped(message + self.comparison_with_kept(), stop.signal)
+            self.end_if_asked(stop)
             yield step
+
+    def end_if_asked(self, stop: StopRequest) -> None:
+        """TrainingStopped where somebody has asked for it; the state of this step is saved."""
+        if stop.signal:
+            message = f"stopped at step {self.state.step} of {self.config.steps}"
+            go_on = f"go on with: ganvas resume {self.folder}{self.comparison_with_kept()}"
+            raise TrainingStopped(f"{message}; {go_on}", stop.signal)
 
     def log_step(self, terms: dict[str, float], is_checkpoint: bool, progress: TrainingProgress) -> dict[str, Any]:
         """Write the log's line for the step that is done, and return it; write the weights if samples are the best.

@@ -25,6 +25,7 @@ from .fit import Run
 from .loop import TrainState, initialize_state, prepare_data
 from .memory import choose_batch_size
 from .progress import ProgressBar
+from .signals import StopRequest
 from .tuning import Record, resolve_switches
 
 CHANGEABLE_TRAIN_FIELDS = (
@@ -194,7 +195,8 @@ def reload_data(
     if data is None and training_data.has_arrays:
         raise UserError(f"{folder} was trained on an array: pass it again, ganvas.resume(folder, data=array)")
     with bar.track_images() as progress:
-        load = partial(load_all, progress=progress)
+        is_alone = world_size() == 1  # of several ranks, one cannot end without the others
+        load = partial(load_all, progress=StopRequest().watch(folder, progress) if is_alone else progress)
         dataset = training_data.load(load) if data is None else load(data, training_data.options)
     description = describe_data(dataset)  # once: it reads all examples
     if not allow_changed_data:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..data.options import Progress
+from ..errors import TrainingStopped
 from ..io.lock import STOP_FILE
 
 HANGUP: int = getattr(signal, "SIGHUP", 0)
@@ -37,6 +39,16 @@ class StopRequest:
             if any((folder / STOP_FILE).is_file() for folder in folders):
                 self.signal = signal.SIGTERM
         return self.signal
+
+    def watch(self, folder: Path, progress: Progress) -> Progress:
+        """The same progress, which ends with TrainingStopped where a file in the run folder asks to stop."""
+
+        def report(done: int, total: int) -> None:
+            if self.look([folder]):
+                raise TrainingStopped(f"stopped while the data of {folder} were read: it is as it was", self.signal)
+            progress(done, total)
+
+        return report
 
 
 @contextmanager
