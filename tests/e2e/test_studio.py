@@ -189,6 +189,19 @@ def test_an_upload_is_translated(studio: str, open_page: OpenPage, tmp_path: Pat
     open_page.faults.clear()  # type: ignore[attr-defined]  # what the browser says of the refusal
 
 
+def test_what_the_camera_sees_is_translated(studio: str, open_page: OpenPage) -> None:
+    page = open_page(f"{studio}/explore/cycle")
+    page.click("#camera")
+    first = page.wait_for_selector("#after[src^='blob:']").get_attribute("src")
+    page.wait_for_function("first => document.querySelector('#after').src !== first", arg=first)
+    assert page.get_attribute("#before", "src").startswith("data:image/png")
+    page.click("#camera[aria-pressed=true]")
+    page.wait_for_selector("#camera[aria-pressed=false]")
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(); }")
+    page.click("#camera")
+    page.wait_for_selector("#translate-error:has-text('There is no camera')")
+
+
 def test_what_there_is_not_gets_a_sentence(studio: str, open_page: OpenPage) -> None:
     page = open_page(f"{studio}/explore/nothing")
     assert "there is no run 'nothing'" in page.text_content("main")

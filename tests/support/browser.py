@@ -14,6 +14,7 @@ import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
+FLAGS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a camera, which may be used
 OWN_HOSTS = ("127.0.0.1", "localhost", "", None)
 WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 OpenPage = Callable[..., Any]
