@@ -150,6 +150,15 @@ def test_samples_leave_the_code_as_it_is(studio: str, open_page: OpenPage) -> No
     assert "seed=0&" in picture_of(page)
 
 
+def test_the_page_of_a_run_draws_samples(studio: str, open_page: OpenPage) -> None:
+    page = open_page(f"{studio}/runs/vae")
+    with page.expect_response("**/explore/vae/samples.png?seed=7") as answer:
+        page.fill("#sample [name=seed]", "7")
+        page.click("#sample button")
+    assert answer.value.status == 200
+    page.wait_for_selector("#samples img[alt='Samples of vae, latent seed 7']")
+
+
 def test_what_cannot_be_drawn_gets_a_sentence(studio: str, open_page: OpenPage) -> None:
     page = open_page(f"{studio}/explore/vae")
     picture_of(page)

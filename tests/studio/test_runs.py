@@ -144,7 +144,7 @@ def test_what_there_is_not_is_said_in_a_sentence(client: TestClient, address: st
 
 def test_an_address_with_a_wrong_number_is_said_in_a_sentence(client: TestClient) -> None:
     write_run(RUNS / "a")
-    page = client.get("/runs/a/samples.png?seed=-1")
+    page = client.get("/explore/a/samples.png?seed=-1")
     assert page.status_code == 422
     assert "seed: input should be greater than or equal to 0" in page.text
 
@@ -190,8 +190,8 @@ def test_links_in_a_run_are_not_followed(client: TestClient) -> None:
     for name in ("weights.safetensors", "report.html", "previews/0000300.png"):
         (RUNS / "a" / name).symlink_to(Path("secret/weights.safetensors").absolute())
     addresses = ["/runs", *(f"/runs/{run}{end}" for run in ("a", "inner", "link") for end in (
-        "", "/log", "/doctor", "/files/config.json", "/files/weights.safetensors", "/previews/300.png", "/samples.png",
-    )), "/compare?run=a&run=inner", "/reports/a"]  # fmt: skip
+        "", "/log", "/doctor", "/files/config.json", "/files/weights.safetensors", "/previews/300.png",
+    )), "/compare?run=a&run=inner", "/reports/a", "/explore/a/samples.png"]  # fmt: skip
     for address in addresses:
         assert "TOP SECRET" not in client.get(address).text, address
 

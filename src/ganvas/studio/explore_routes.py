@@ -111,7 +111,7 @@ def samples(request: Request, name: str, seed: Seed = 0, n: Few = 36, label: str
     """New examples."""
     explorer = explorer_of(request, name)
     with explorer.lock:
-        return picture(replace(sample_examples(explorer.trained, n, seed=seed, label=label or None), labels=None))
+        return picture(sample_examples(explorer.trained, n, seed=seed, label=label or None))
 
 
 @router.get("/explore/{name}/map.png")

@@ -11,15 +11,12 @@ from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
 from ..errors import UserError, first_line
-from ..inference.sampling import sample_examples
 from ..inference.table_part import learns_table
 from ..io.run_folder import FILES, LAST_WEIGHTS_FILE, REPORT_FILE, WEIGHTS_FILE, RunFolder
 from ..io.text import replace_non_finite
 from ..training.run_files import check_files, describe_files
 from ..training.run_records import read_group
 from . import doctor, live, processes, run_page
-from .explore_routes import picture
-from .explorer import open_explorer
 from .logs import NO_CURVES, parse_place, read_curves
 from .pages import render_page
 from .runs import Gallery, RunCard, find_folder, own_file, read_any_card
@@ -29,8 +26,6 @@ router: APIRouter = APIRouter()
 T = TypeVar("T")
 MAX_COMPARED = 8
 """most runs side by side"""
-Seed = Annotated[int, Query(ge=0, lt=2**31)]
-Few = Annotated[int, Query(ge=1, le=100)]
 
 
 def gallery_of(request: Request) -> Gallery:
@@ -160,14 +155,6 @@ def download_file(request: Request, name: str, file: str) -> Response:
     if file not in FILES:
         raise HTTPException(404, f"{name} has no file {file!r}")
     return FileResponse(own_file(folder / file), filename=f"{name}-{file}", media_type="application/octet-stream")
-
-
-@router.get("/runs/{name}/samples.png")
-def show_samples(request: Request, name: str, seed: Seed = 0, n: Few = 36) -> Response:
-    """Samples of the latent codes of a seed."""
-    explorer = open_explorer(folder_of(request, name))
-    with explorer.lock:
-        return picture(sample_examples(explorer.trained, n, seed=seed))
 
 
 @router.post("/runs/{name}/stop")

@@ -35,9 +35,9 @@ if (runs.length) {
   $("sample").addEventListener("submit", async (event) => {
     event.preventDefault();
     const seed = new FormData(event.target).get("seed");
-    for (const { item, name, address } of runs) {
+    for (const { item, name } of runs) {
       const place = item.querySelector(".samples-of");
-      if (item.dataset.weights === "true") await showSamples(place, name, address, seed);
+      if (item.dataset.weights === "true") await showSamples(place, name, seed);
       else place.replaceChildren(element("p", {}, "It has no weights to draw samples with."));
     }
   });

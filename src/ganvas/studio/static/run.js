@@ -175,7 +175,7 @@ $("check").addEventListener("click", async () => {
 
 $("sample").addEventListener("submit", (event) => {
   event.preventDefault();
-  showSamples($("samples"), name, address, new FormData(event.target).get("seed"));
+  showSamples($("samples"), name, new FormData(event.target).get("seed"));
 });
 
 showState(firstState);
