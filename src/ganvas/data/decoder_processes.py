@@ -98,27 +98,33 @@ class Decoders:
         for process in self.idle:
             end(process)
 
-    def decode(self, files: Sequence[tuple[File, int]], is_last: bool = False) -> list[Answer]:
-        """The images of these numbers in files.  Where a process ends, each is tried again, alone at last twice."""
-        if not self.is_usable:
-            return [None] * len(files)
-        try:
-            process = self.take()
-        except (OSError, EOFError):
-            self.is_usable = False
-            return [None] * len(files)
-        try:
-            answers = self.ask(process, files)
-        except (OSError, EOFError):
-            status = end(process)
-        else:
-            self.idle.append(process)
+    def decode(self, files: Sequence[tuple[File, int]]) -> list[Answer]:
+        """The images of these numbers in files.  Where a process ends, each is tried alone, twice at most."""
+        if len(files) > 1 and isinstance(answers := self.attempt(files), list):
             return answers
-        if not is_last:
-            return [answer for file in files for answer in self.decode([file], len(files) == 1)]
-        with suppress(ValueError):
-            return [PassingFailure(f"the process that decoded it was ended by {Signals(-status).name}")]
-        return [PassingFailure(f"the process that decoded it has ended with status {status}")]
+        return [self.decode_alone(file) for file in files]
+
+    def decode_alone(self, file: tuple[File, int]) -> Answer:
+        """The image of a number in a file, by the first or the second process; else how the second ended."""
+        result = self.attempt([file])
+        result = result if isinstance(result, list) else self.attempt([file])
+        if isinstance(result, list):
+            return result[0]
+        how = f"was ended by {Signals(-result).name}" if -result in {*Signals} else f"has ended with status {result}"
+        return PassingFailure(f"the process that decoded it {how}")
+
+    def attempt(self, files: Sequence[tuple[File, int]]) -> list[Answer] | int:
+        """What a process makes of files, nothing where none can be started; its exit status where it ends."""
+        try:
+            process = self.take() if self.is_usable else None
+        except (OSError, EOFError):
+            self.is_usable, process = False, None
+        if process is None:
+            return [None] * len(files)
+        try:
+            return self.ask(process, files)
+        except (OSError, EOFError):
+            return end(process)
 
     def take(self) -> Process:
         """One that is idle, or a new one."""
@@ -128,12 +134,13 @@ class Decoders:
             return start()
 
     def ask(self, process: Process, files: Sequence[tuple[File, int]]) -> list[Answer]:
-        """What a process makes of files."""
+        """What a process makes of files; it is idle then.  OSError or EOFError where it ends."""
         assert process.stdin
         request = [self.size, [(file.location, file.n_bytes * may_decode(file), number) for file, number in files]]
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
         content = read_exactly(process, int.from_bytes(read_exactly(process, decoder.LENGTH_BYTES), "little"))
+        self.idle.append(process)
         answers, at = list[Answer](), decoder.HEAD.size * len(files)
         for h, w, c, n_images, has_more_bits in decoder.HEAD.iter_unpack(content[:at]):
             values = np.frombuffer(content, np.uint8, h * w * c, at).reshape(h, w, c)
@@ -147,12 +154,11 @@ def with_decoders(
 ) -> Generator[R, None, None]:
     """`read` of each page, an image of a number in a file, and of what one of n processes made of it, in order."""
     n_bytes = sum(file.n_bytes for file, _ in pages)
-    group = max(1, min(GROUP, GROUP_BYTES * len(pages) // max(1, n_bytes)))
+    step = max(1, min(GROUP, GROUP_BYTES * len(pages) // max(1, n_bytes)))
     with Decoders(size) as decoders:
 
         def read_group(pages: Sequence[P]) -> list[R]:
             return list(map(read, pages, decoders.decode(pages)))
 
-        groups = (pages[i : i + group] for i in range(0, len(pages), group))
-        with closing(in_parallel(read_group, groups, n)) as results:
+        with closing(in_parallel(read_group, (pages[i : i + step] for i in range(0, len(pages), step)), n)) as results:
             yield from chain.from_iterable(results)
