@@ -148,6 +148,6 @@ def test_a_real_run_is_watched_stopped_and_resumed(tmp_path: Path, open_page: Op
     while name in processes.children:
         assert time.monotonic() < until
         time.sleep(0.02)
-    assert "go on with: ganvas resume" in processes.exit_sentence(processes.said(settings, name))
+    assert "go on with: ganvas resume" in processes.exit_sentence(processes.read_output(settings, name))
     with run_lock(settings.runs_dir / name, print):
         pass

@@ -36,7 +36,7 @@ def test_a_start_that_fails_says_why_until_it_is_forgotten(command: Callable[[st
     name = processes.start(SETTINGS, ["vae", "no/where", "--steps", "2"])
     wait_until(lambda: name not in processes.children)
     assert name.endswith("-vae-where")
-    first, last = processes.said(SETTINGS, name)
+    first, last = processes.read_output(SETTINGS, name)
     assert first == f"$ ganvas train vae no/where --steps 2 --folder runs/{name}"
     assert processes.exit_sentence([first, last]) == "there is no data nowhere"
     assert processes.list_starts(SETTINGS) == {name: False}
@@ -58,7 +58,7 @@ def test_a_start_lives_apart_and_can_be_cancelled(command: Callable[[str], None]
         processes.forget(SETTINGS, name)
     processes.cancel(name)
     wait_until(lambda: name not in processes.children)
-    assert processes.exit_sentence(processes.said(SETTINGS, name)) == "ended by Terminated"
+    assert processes.exit_sentence(processes.read_output(SETTINGS, name)) == "ended by Terminated"
     with pytest.raises(ProcessLookupError):  # it was reaped
         os.kill(process, 0)
 
@@ -115,4 +115,4 @@ def test_a_second_resume_waits_for_the_first(command: Callable[[str], None], tmp
 @pytest.mark.parametrize("name", ["../x", "a/b", "x\0", "n" * 300, "/etc/passwd"])
 def test_a_name_leads_nowhere_else(name: str) -> None:
     with pytest.raises(UserError, match="is no name"):
-        processes.said(SETTINGS, name)
+        processes.read_output(SETTINGS, name)

@@ -37,11 +37,11 @@ def studio(
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
     if not (token.isascii() and token.isprintable()) or not (token or is_loopback(host)):
         raise UserError("`token`: give letters, digits and signs of ASCII; or leave it out, and one is made")
-    with listen(host, port) as opened:
-        address = f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}/"
+    with listen(host, port) as listener:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
         query = f"?{urlencode({'token': token})}" if token else ""
         ProgressBar().say(f"the studio is at {address}{query} (Ctrl-C ends it)")
         app = make_app(Settings(runs_dir, data, host, token))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         app.state.is_ending = lambda: server.should_exit
-        server.run([opened])
+        server.run([listener])

@@ -24,8 +24,8 @@ def examine_run(folder: Path) -> dict[str, Any]:
 
     Pages of a run that is being trained share what was found within ten seconds.
     """
-    seen = stamp(folder)
-    return examine_once(folder, int(time.monotonic() / KEPT_SECONDS) if seen[-1] else seen)
+    version = stamp(folder)
+    return examine_once(folder, int(time.monotonic() / KEPT_SECONDS) if version[-1] else version)
 
 
 @lru_cache(16)
@@ -35,8 +35,8 @@ def examine_once(folder: Path, version: Any) -> dict[str, Any]:
     log = read_log(own_file(file).parent) if os.path.lexists(file) else []
     if not log:
         raise UserError("too early to tell: the log has no lines yet")
-    found, verdict, figures = diagnose(folder, config, log)
-    about = {"step": log[-1]["step"], "steps": end_step(config), "diagnoses": found, "verdict": verdict}
+    diagnoses, verdict, figures = diagnose(folder, config, log)
+    about = {"step": log[-1]["step"], "steps": end_step(config), "diagnoses": diagnoses, "verdict": verdict}
     return about | {"figures": figures, "history": find_spans(folder, config, log)}
 
 
@@ -47,9 +47,9 @@ def find_spans(folder: Path, config: dict[str, Any], log: list[dict[str, Any]]) 
     for end in sorted({round((i + 1) * n / MAX_LOOKS) for i in range(MAX_LOOKS)} - {0}):
         step = log[end - 1]["step"]
         for d in examine(model, end_step(config), log[:end], train_config):
-            found = findings.setdefault(d.name, {"name": d.name, "spans": []})
-            found |= {"alarm": d.is_alarm, "evidence": d.evidence}
-            spans = found["spans"]
+            finding = findings.setdefault(d.name, {"name": d.name, "spans": []})
+            finding |= {"alarm": d.is_alarm, "evidence": d.evidence}
+            spans = finding["spans"]
             if spans and spans[-1][1] in (before, step):
                 spans[-1][1] = step
             else:

@@ -162,8 +162,8 @@ def reconstructions(request: Request, name: str, seed: Seed = 0) -> Response:
     explorer = explorer_of(request, name)
     with explorer.lock:
         part = explorer.known_data().sample(10, seed, "reconstructions")
-        rebuilt = explorer.trained.reconstruct(part)
-        return picture(replace(rebuilt, x=torch.cat([part.x, rebuilt.x]), columns=len(part), labels=None))
+        reconstruction = explorer.trained.reconstruct(part)
+        return picture(replace(reconstruction, x=torch.cat([part.x, reconstruction.x]), columns=len(part), labels=None))
 
 
 @router.get("/explore/{name}/marginals.png")
@@ -178,8 +178,8 @@ def marginals(request: Request, name: str, seed: Seed = 0) -> Response:
     d = min(x.shape[1], MAX_COLUMNS)
     low, high = x[:, :d].min().item(), x[:, :d].max().item()
     counts = torch.stack([torch.histc(x[:, j], HISTOGRAM_BINS, low, high) for j in range(d)]).long()
-    drawn = histograms(counts, low, high, [f"column {j}" for j in range(d)])
-    return Response(encode_picture(drawn), media_type="image/png")
+    plot = histograms(counts, low, high, [f"column {j}" for j in range(d)])
+    return Response(encode_picture(plot), media_type="image/png")
 
 
 @router.post("/explore/{name}/upload")
@@ -224,8 +224,8 @@ def strangest(request: Request, name: str) -> dict[str, Any]:
         pictures = {}
         for end, index in ends.items():
             part = result.data.select(index)
-            shown = Examples(part.x, columns=N_STRANGE // 2, scaling=explorer.trained.domain_scaling())
-            pictures[end] = data_address(shown)
+            examples = Examples(part.x, columns=N_STRANGE // 2, scaling=explorer.trained.domain_scaling())
+            pictures[end] = data_address(examples)
     return {"score": result.kind, "pictures": pictures}
 
 

@@ -162,11 +162,11 @@ class Explorer:
         with sent_picture(content) as path:
             dataset = self.trained_inputs(path)
             z = self.trained.encode(dataset)
-            rebuilt = self.trained.decode(z, dataset.labels if self.trained.model.is_conditional else None)
+            reconstruction = self.trained.decode(z, dataset.labels if self.trained.model.is_conditional else None)
         self.uploads[name] = z[:1]
         while len(self.uploads) > MAX_UPLOADS:
             self.uploads.popitem(last=False)
-        return replace(rebuilt, x=torch.cat([dataset.x, rebuilt.x]), columns=2), z[:1]
+        return replace(reconstruction, x=torch.cat([dataset.x, reconstruction.x]), columns=2), z[:1]
 
     def trained_inputs(self, path: Path) -> Dataset:
         """A picture as an example for this model, of the first class where it takes classes."""

@@ -89,27 +89,27 @@ def plain_text(description: Any) -> str:
 
 def command_words(model: str, sources: list[str], options: Mapping[str, str]) -> list[str]:
     """What is typed to train so, after `ganvas`; options that are left empty are not given."""
-    known = {field.name: field for panel in form_panels(model).values() for field in panel}
+    fields = {field.name: field for panel in form_panels(model).values() for field in panel}
     words = ["train", model, *sources]
     for name, text in options.items():
-        if name not in known:
-            raise UserError(f"{model} has no option {name!r}.{did_you_mean(name, known)}")
+        if name not in fields:
+            raise UserError(f"{model} has no option {name!r}.{did_you_mean(name, fields)}")
         value = " ".join(str(text).split())
-        if known[name].kind == "lines":
-            words += [f"{known[name].flag}={line.strip()}" for line in str(text).splitlines() if line.strip()]
-        elif value and known[name].kind == "flag":
+        if fields[name].kind == "lines":
+            words += [f"{fields[name].flag}={line.strip()}" for line in str(text).splitlines() if line.strip()]
+        elif value and fields[name].kind == "flag":
             if value not in ("true", "false"):
-                raise UserError(f"{known[name].flag} is true or false, not {value!r}")
-            words.append(known[name].flag if value == "true" else f"--no-{known[name].flag[2:]}")
+                raise UserError(f"{fields[name].flag} is true or false, not {value!r}")
+            words.append(fields[name].flag if value == "true" else f"--no-{fields[name].flag[2:]}")
         elif value:
-            words.append(f"{known[name].flag}={value.replace(' ', ',') if known[name].has_numbers else value}")
+            words.append(f"{fields[name].flag}={value.replace(' ', ',') if fields[name].has_numbers else value}")
     return words
 
 
 def command_text(words: list[str]) -> str:
     """The command as people type it; a value that begins with a hyphen stays in one word with its option."""
-    spelled = [word.split("=", 1) if word.startswith("--") and "=-" not in word else [word] for word in words]
-    return join(["ganvas", *(part for parts in spelled for part in parts)])
+    phrases = [word.split("=", 1) if word.startswith("--") and "=-" not in word else [word] for word in words]
+    return join(["ganvas", *(part for parts in phrases for part in parts)])
 
 
 def check_command(words: list[str]) -> BoundArguments:

@@ -31,15 +31,15 @@ def stream(request: Request, follow: Callable[[], Awaitable[str]]) -> StreamingR
     """An answer of events: `follow` says about once a second what is new, which may be nothing."""
 
     async def events() -> AsyncIterator[str]:
-        heard = time.monotonic()
+        last_time = time.monotonic()
         yield "retry: 2000\n\n"
         while not request.app.state.is_ending():
             if text := await follow():
                 yield text
-                heard = time.monotonic()
-            elif time.monotonic() - heard > HEARTBEAT:
+                last_time = time.monotonic()
+            elif time.monotonic() - last_time > HEARTBEAT:
                 yield ": still here\n\n"
-                heard = time.monotonic()
+                last_time = time.monotonic()
             await asyncio.sleep(INTERVAL)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})

@@ -78,11 +78,11 @@ def thin_out(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Lines for a drawing: every one, or every k-th and those with measurements of samples or events."""
     every = max(1, -(-len(lines) // MAX_POINTS))
     last = len(lines) - 1
-    kept = [
+    points = [
         line for i, line in enumerate(lines)
         if every == 1 or (last - i) % every == 0 or KEPT_KEYS & line.keys()
     ]  # fmt: skip
-    return {"every": every, "lines": [flatten(line) for line in kept]}
+    return {"every": every, "lines": [flatten(line) for line in points]}
 
 
 def parse_place(text: str) -> Place:

@@ -79,14 +79,14 @@ def read_start(settings: Settings, name: str) -> dict[str, Any]:
     config = read_config(own_file(RunFolder(folder).config).parent)
     model = parse_model(config, RunFolder(folder).config)
     options, source = read_options(config, model), config["data"]["source"]
-    given = {
+    texts = {
         name: option_text(options[name], "\n" if name in REPEATED else ",")
         for name in given_options(config, model, takes_over=False)
     }
     origin = config.get("init_from", {}).get("run")
     if origin and Path(origin).parent != settings.runs_dir.resolve():
         raise UserError(f"{name} began with the weights of {origin}, outside of {settings.runs_dir}: type its command")
-    start = {"model": config["model"], "options": given, "start_from": Path(origin).name if origin else ""}
+    start = {"model": config["model"], "options": texts, "start_from": Path(origin).name if origin else ""}
     return start | {"sources": [source] if isinstance(source, str) else source}
 
 
@@ -200,19 +200,19 @@ def check(request: Request, order: Order) -> dict[str, str]:
 def cost(request: Request, order: Order) -> dict[str, Any]:
     """What the run would take here, by a short trial."""
     words, model = whole_words(settings_of(request), order), MODELS[order.model]
-    measured = measure_cost(words, request.app.state.is_ending)
+    trial = measure_cost(words, request.app.state.is_ending)
     config = check_command(words).arguments["train_config"]
     is_given = bool(order.options.get("steps", "").strip())
-    per_step, steps = measured["seconds_per_step"], config.steps if is_given else model.default_training.steps
+    per_step, steps = trial["seconds_per_step"], config.steps if is_given else model.default_training.steps
     if config.budget:
         length = f"about {format_duration(config.budget)}"
     elif config.epochs or (not is_given and "steps" in model.chosen_options):  # by how many the data are, or which
         length = f"{format_duration(1000 * per_step)} for 1,000 steps"
     else:
-        seconds = measured["start_seconds"] + 1.1 * steps * per_step  # a tenth for checkpoints
+        seconds = trial["start_seconds"] + 1.1 * steps * per_step  # a tenth for checkpoints
         length = f"about {format_duration(seconds)} for {steps:,} steps"
-    memory = f", {measured['megabytes']:,.0f} MB of memory" if measured["megabytes"] else ""
-    return measured | {"text": length + memory}
+    memory = f", {trial['megabytes']:,.0f} MB of memory" if trial["megabytes"] else ""
+    return trial | {"text": length + memory}
 
 
 @router.post("/new/start")

@@ -17,11 +17,11 @@ SECTIONS = (("Runs", "/runs"), ("New run", "/new"), ("Explore", "/explore"), ("L
 @cache
 def environment() -> Environment:
     """The templates, compiled once."""
-    made = Environment(loader=PackageLoader("ganvas.studio"), autoescape=True, undefined=StrictUndefined)
-    made.filters["duration"] = format_duration
-    made.filters["number"] = format_number
-    made.filters["shown"] = escape_text  # others' names may hold what turns the text around
-    return made
+    templates = Environment(loader=PackageLoader("ganvas.studio"), autoescape=True, undefined=StrictUndefined)
+    templates.filters["duration"] = format_duration
+    templates.filters["number"] = format_number
+    templates.filters["shown"] = escape_text  # others' names may hold what turns the text around
+    return templates
 
 
 def render_page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:

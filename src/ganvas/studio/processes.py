@@ -39,13 +39,13 @@ children: dict[str, subprocess.Popen[bytes]] = {}
 def start(settings: "Settings", words: Sequence[str]) -> str:
     """Begin `ganvas train WORDS`, the first of which are model and data; returns the name of its run's folder.
 
-    UserError where the studio's folder cannot be written.  What is wrong with the words is known later: `said`.
+    UserError where the studio's folder cannot be written.  What is wrong with the words is known later: `read_output`.
     """
     sources = [Path(word).name for word in words[1:3] if not word.startswith("-")]
     stem = f"{datetime.now():%Y-%m-%d}-{'-'.join([Path(words[0]).name, *sources])}"
     stem = shorten("".join(c if c.isalnum() or c in "-_" else "-" for c in stem))
     names = (stem if i == 1 else f"{stem}-{i}" for i in count(1))
-    name, file = next(opened for name in names if (opened := reserve(settings, name)))
+    name, file = next(place for name in names if (place := reserve(settings, name)))
     with file:
         spawn(file, name, ["train", *words, "--folder", str(settings.runs_dir / name)])
     return name
@@ -117,7 +117,7 @@ def cancel(name: str) -> None:
     child.terminate()
 
 
-def said(settings: "Settings", name: str) -> list[str]:
+def read_output(settings: "Settings", name: str) -> list[str]:
     """The last lines that the processes of a run said; none where the studio has started none of this name."""
     try:
         with output_path(settings, name).open("rb") as file:

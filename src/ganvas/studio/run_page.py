@@ -35,12 +35,12 @@ def read_run_options(folder: Path) -> list[Option]:
     """All options of a run: given ones, then those chosen for its data, then defaults; UserError where unreadable."""
     own_file(RunFolder(folder).config)
     config = read_config(folder)
-    model, chosen = parse_model(config, RunFolder(folder).config), config.get("chosen", {})
-    options, given = read_options(config, model), given_options(config, model, takes_over=True)
-    given |= {*config.get("given", [])}  # also what is as it would be anyway
-    origins = {name: "given" if name in given else "chosen" if name in chosen else "default" for name in options}
-    made = [Option(flag(name), format_value(value), origins[name]) for name, value in options.items()]
-    return sorted(made, key=lambda option: ("given", "chosen", "default").index(option.origin))
+    model, of_data = parse_model(config, RunFolder(folder).config), config.get("chosen", {})
+    options, of_user = read_options(config, model), given_options(config, model, takes_over=True)
+    of_user |= {*config.get("given", [])}  # also what is as it would be anyway
+    origins = {name: "given" if name in of_user else "chosen" if name in of_data else "default" for name in options}
+    rows = [Option(flag(name), format_value(value), origins[name]) for name, value in options.items()]
+    return sorted(rows, key=lambda option: ("given", "chosen", "default").index(option.origin))
 
 
 def format_value(value: Any) -> str:
@@ -75,13 +75,13 @@ def reproduce_command(folder: Path) -> str | None:
 
 def list_files(folder: Path) -> list[tuple[str, int]]:
     """The files of a run that are there, with their bytes."""
-    found = []
+    files = []
     for name in FILES:
         try:
-            found.append((name, own_file(folder / name).stat().st_size))
+            files.append((name, own_file(folder / name).stat().st_size))
         except (UserError, OSError):
             continue
-    return found
+    return files
 
 
 def read_values(folder: Path) -> dict[str, str]:
@@ -94,11 +94,11 @@ def differing_options(runs: Sequence[dict[str, str]]) -> tuple[Rows, Rows]:
 
     A run of which nothing is known, {}, differs in none.
     """
-    known = [run for run in runs if run]
-    names = {name: None for run in known for name in ("model", *run)}
+    readable = [run for run in runs if run]
+    names = {name: None for run in readable for name in ("model", *run)}
     common, others = Rows(), Rows()
     for name in names:
-        if len({run.get(name, "") for run in known}) > 1:
-            rows = common if all(name in run for run in known) else others
+        if len({run.get(name, "") for run in readable}) > 1:
+            rows = common if all(name in run for run in readable) else others
             rows.append((name, [run.get(name, "") for run in runs]))
     return common, others

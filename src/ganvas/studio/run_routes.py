@@ -66,8 +66,8 @@ def show_gallery(request: Request) -> Response:
 @router.get("/live")
 async def follow_gallery(request: Request, since: int = 0) -> Response:
     """What changes in the gallery."""
-    seen = request.headers.get("last-event-id", str(since))
-    return live.stream(request, live.follow_gallery(gallery_of(request), int(seen) if seen.isdecimal() else 0))
+    version = request.headers.get("last-event-id", str(since))
+    return live.stream(request, live.follow_gallery(gallery_of(request), int(version) if version.isdecimal() else 0))
 
 
 @router.get("/live/{name}")
@@ -82,7 +82,7 @@ def show_run(request: Request, name: str) -> Response:
     """A run, or a start that has not come to one."""
     settings = settings_of(request)
     if name in (starts := processes.list_starts(settings)):
-        lines = processes.said(settings, name)
+        lines = processes.read_output(settings, name)
         return render_page(
             request, "start.html", title=name, name=name, lives=starts[name], lines=lines,
             reason=processes.exit_sentence(lines), can_cancel=name in processes.children,
@@ -96,7 +96,7 @@ def show_run(request: Request, name: str) -> Response:
         request, "run.html", title=name, run=read_any_card(folder), options=options or [], config_error=config_error,
         environment=environment or [], command=command, files=files, previews=list_previews(folder),
         has_report=any(file == REPORT_FILE for file, _ in files), weights=(WEIGHTS_FILE, LAST_WEIGHTS_FILE),
-        said=processes.said(settings, name), is_table=is_of_table(folder),
+        output=processes.read_output(settings, name), is_table=is_of_table(folder),
     )  # fmt: skip
 
 
@@ -138,8 +138,8 @@ def show_log(request: Request, name: str) -> Response:
 def show_doctor(request: Request, name: str) -> Response:
     """What is wrong with a run's training now, and what was since when; why nobody can tell, if so."""
     folder = folder_of(request, name)
-    found, reason = or_reason(lambda: doctor.examine_run(folder))
-    return as_json(found or {"reason": reason})
+    findings, reason = or_reason(lambda: doctor.examine_run(folder))
+    return as_json(findings or {"reason": reason})
 
 
 @router.get("/runs/{name}/check")
@@ -178,7 +178,8 @@ def show_said(request: Request, name: str) -> Response:
     """The last lines that the processes of a run or a start said, and whether there is a run by now."""
     settings = settings_of(request)
     starts = processes.list_starts(settings)
-    return as_json({"lines": processes.said(settings, name), "waits": starts.get(name), "is_run": name not in starts})
+    lines = processes.read_output(settings, name)
+    return as_json({"lines": lines, "waits": starts.get(name), "is_run": name not in starts})
 
 
 @router.post("/starts/{name}/cancel")
@@ -201,11 +202,11 @@ def compare_runs(request: Request, run: Annotated[list[str], Query()] = []) -> R
     names = [*dict.fromkeys(run)][:MAX_COMPARED]
     runs = [(name, folder_of(request, name)) for name in names]
     cards: list[RunCard] = [read_any_card(folder) for _, folder in runs]
-    read = [or_reason(partial(run_page.read_values, folder)) for _, folder in runs]
-    common, others = run_page.differing_options([values or {} for values, _ in read])
+    results = [or_reason(partial(run_page.read_values, folder)) for _, folder in runs]
+    common, others = run_page.differing_options([values or {} for values, _ in results])
     title = "Compare" if len(runs) < 2 else f"Compare {len(runs)} runs"
     return render_page(
-        request, "compare.html", title=title, runs=cards, problems=[reason for _, reason in read if reason],
+        request, "compare.html", title=title, runs=cards, problems=[reason for _, reason in results if reason],
         common=common, others=others, with_weights=[n for n, f in runs if RunFolder(f).weights.exists()],
         previews={name: list_previews(folder) for name, folder in runs}, most=MAX_COMPARED,
     )  # fmt: skip

@@ -87,7 +87,7 @@ class Gallery:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.entries: dict[str, Entry] = {}
-        self.removed: dict[str, int] = {}
+        self.removals: dict[str, int] = {}
         """the versions with which runs went away"""
         self.version: int = 0
         self.next_refresh: float = 0.0
@@ -103,25 +103,25 @@ class Gallery:
     def refresh(self) -> None:
         """Read what has changed; OSError where the folder of runs cannot be listed."""
         with self.lock:
-            found, version = set[str](), max(self.version + 1, time.time_ns())
+            names, version = set[str](), max(self.version + 1, time.time_ns())
             for name, stamp, read in self.sources():
-                found.add(name)
+                names.add(name)
                 entry = self.entries.get(name)
                 if entry is None or entry.stamp != stamp:
                     card = read()
                     html = environment().get_template("card.html").render(run=card)
                     self.entries[name], self.version = Entry(stamp, card, html, version), version
-                    self.removed.pop(name, None)
-            for name in self.entries.keys() - found:
+                    self.removals.pop(name, None)
+            for name in self.entries.keys() - names:
                 del self.entries[name]
-                self.removed[name] = self.version = version
+                self.removals[name] = self.version = version
 
     def sources(self) -> Iterator[tuple[str, Stamp, Any]]:
         """Names of runs and starts, what tells that they have changed, and a function that reads them."""
         for folder in run_folders(self.settings.runs_dir):
             yield shown_name(folder), stamp(folder), lambda folder=folder: read_any_card(folder)
         for name, lives in processes.list_starts(self.settings).items():
-            lines = processes.said(self.settings, name)
+            lines = processes.read_output(self.settings, name)
             card = RunCard(name, "starting" if lives else "failed", error=processes.exit_sentence(lines))
             yield name, (lives, len(lines)), lambda card=card: card
 
@@ -137,7 +137,7 @@ class Gallery:
     def changes(self, since: int) -> dict[str, Any]:
         """The cards that are newer than a version, and the names of runs that went away."""
         cards = {entry.card.name: entry.html for entry in self.newest_first() if entry.version > since}
-        return {"cards": cards, "removed": [name for name, version in [*self.removed.items()] if version > since]}
+        return {"cards": cards, "removed": [name for name, version in [*self.removals.items()] if version > since]}
 
 
 def shown_name(folder: Path) -> str:
@@ -215,14 +215,14 @@ def read_card(folder: Path) -> RunCard:
     in_training = is_training(folder)
     line = line if in_training else line | {"step": max(line["step"], own_step(folder))}
     state = "training" if in_training else "ended" if line["step"] >= steps else "stopped"
-    measured = (newest(text for text in reversed(texts) if '"samples"' in text) or {}).get("samples")
+    samples = (newest(text for text in reversed(texts) if '"samples"' in text) or {}).get("samples")
     return RunCard(
         shown_name(folder), "diverged" if "diverged" in line and not in_training else state, config["model"],
         config["data"]["name"], str(config.get("created_at", "")), line["step"], steps, line["seconds"],
         None if per_step is None or not in_training else max(0.0, (steps - line["step"]) * per_step),
         None if per_step is None else examples / per_step,
         {name: value for name, value in losses_of(line).items() if isinstance(value, int | float)},
-        newest_preview(folder), best_of(measured or {}),
+        newest_preview(folder), best_of(samples or {}),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def allowed_source(settings: Settings, source: str) -> str:
     if not inside:
         names = ", ".join(map(str, settings.data))
         raise UserError(f"{text} is outside of the studio's data ({names}): `ganvas studio --data FOLDER` adds some")
-    found = next((place for place in inside if os.path.exists(place)), None)  # noqa: PTH110  of a name that none can have too
-    if found is None:
+    target = next((place for place in inside if os.path.exists(place)), None)  # noqa: PTH110  of a name that none can have too
+    if target is None:
         raise UserError(f"{text} is not there: name a folder, a file, or a data set such as emoji")
-    return str(found)
+    return str(target)

@@ -89,8 +89,8 @@ def one_row(request: Request, name: str, seed: Seed = 0, z: str = "") -> Respons
     with explorer.lock:
         columns = table_of(explorer).learnt_columns
         code = explorer.moved_code(explorer.base_code(seed), parse_moves(z))
-        shown = row_table(learnt_frame(columns, explorer.decode(code, None).x))
-    return part(render_part("row", names=shown["head"], texts=shown["rows"][0]))
+        row = row_table(learnt_frame(columns, explorer.decode(code, None).x))
+    return part(render_part("row", names=row["head"], texts=row["rows"][0]))
 
 
 def learnt_frame(columns: tuple[Column, ...], x: Any) -> Any:
@@ -126,9 +126,9 @@ def strangest_rows(request: Request, name: str) -> Response:
         result = score_examples(explorer.trained, data)
         order, pieces = result.scores.argsort(descending=True, stable=True), list[str]()
         for end, index in (("strangest", order), ("most ordinary", order.flip(0))):
-            shown = row_table(learnt_frame(columns, result.data.x[index[:N_STRANGE]]))
+            rows = row_table(learnt_frame(columns, result.data.x[index[:N_STRANGE]]))
             pieces += [render_part("title", text=f"The {end} of {len(data):,} rows, by {result.kind}")]
-            pieces += [render_part("rows", table=shown)]
+            pieces += [render_part("rows", table=rows)]
     return part(*pieces)
 
 

@@ -28,20 +28,20 @@ def run_command(words: list[str], seconds: float, is_ending: IsEnding) -> tuple[
 
     UserError with what it says where it fails, or takes too long.
     """
-    with TemporaryFile("w+") as said, TemporaryFile("w+") as printed:
+    with TemporaryFile("w+") as errors, TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ganvas", *words], stdin=subprocess.DEVNULL, stdout=printed, stderr=said,
+            [sys.executable, "-m", "ganvas", *words], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
             start_new_session=True, env=os.environ | {"COLUMNS": "200"},
         )  # fmt: skip
         try:
             code, peak = wait(process, seconds, is_ending)
         except TimeoutError:
             raise UserError(f"`ganvas {words[0]}` takes longer than {seconds:.0f} s here") from None
-        said.seek(0)
-        printed.seek(0)
+        errors.seek(0)
+        output.seek(0)
         if code:
-            raise UserError(last_sentence(said.read()))
-        return printed.read(), peak
+            raise UserError(last_sentence(errors.read()))
+        return output.read(), peak
 
 
 def wait(process: subprocess.Popen[bytes], seconds: float, is_ending: IsEnding) -> tuple[int, int]:
@@ -89,11 +89,11 @@ def measure_cost(words: list[str], is_ending: IsEnding) -> dict[str, float]:
 
     The words are those of a whole `train` command; its own length is left aside.
     """
-    kept = [word for word in words if not word.startswith(("--steps", "--epochs", "--budget", "--checkpoint-every"))]
+    others = [word for word in words if not word.startswith(("--steps", "--epochs", "--budget", "--checkpoint-every"))]
     with TemporaryDirectory(prefix="ganvas-") as place:
         folder, start = Path(place) / "trial", monotonic()
         more = [f"--steps={TRIAL_STEPS}", f"--checkpoint-every={TRIAL_STEPS}", "--folder", str(folder), "--quiet"]
-        _, memory = run_command([*kept, *more], TRIAL_SECONDS, is_ending)
+        _, memory = run_command([*others, *more], TRIAL_SECONDS, is_ending)
         lines, seconds = read_log(RunFolder(folder).path), monotonic() - start
     times = [line["seconds"] for line in lines]
     steps = lines[-2]["step"] - lines[0]["step"] if len(lines) > 2 else 0

@@ -26,7 +26,7 @@ SUFFIXES = (
     ".feather", ".bin",
 )  # fmt: skip
 UPLOAD = re.compile(r"[0-9a-f]{16}")
-counted: dict[Path, tuple[int, int]] = {}
+counts: dict[Path, tuple[int, int]] = {}
 """files and bytes of uploads, by their folders"""
 
 
@@ -57,10 +57,10 @@ def upload_folder(root: Path, upload: str | None) -> Path:
 
 def count(folder: Path) -> tuple[int, int]:
     """Files and bytes of an upload; they are looked up once."""
-    if folder not in counted:
+    if folder not in counts:
         sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-        counted[folder] = len(sizes), sum(sizes)
-    return counted[folder]
+        counts[folder] = len(sizes), sum(sizes)
+    return counts[folder]
 
 
 def remove_unused(root: Path, runs_dir: Path) -> None:
@@ -72,7 +72,7 @@ def remove_unused(root: Path, runs_dir: Path) -> None:
     for folder in old:
         if not any(folder.name.encode() in text for text in texts):
             shutil.rmtree(folder, ignore_errors=True)
-            counted.pop(folder, None)
+            counts.pop(folder, None)
 
 
 def keep(root: Path, words: Iterable[str]) -> None:
@@ -93,12 +93,12 @@ def read_config(folder: Path) -> bytes:
 
 async def receive_file(root: Path, upload: str | None, name: str, parts: AsyncIterator[bytes]) -> Path:
     """Write what is sent as a file of an upload; returns its folder.  A part of a file is none: it is removed."""
-    wanted = file_path(name)
+    place = file_path(name)
     folder = upload_folder(root, upload)
     if count(folder)[0] >= MAX_FILES:
         raise UserError(f"these are more than {MAX_FILES} files: put them in a .zip, or name their folder")
     used, total = sum(count(other)[1] for other in root.iterdir()), 0
-    file = open_unused(folder / wanted)
+    file = open_unused(folder / place)
     path = Path(file.name)
     try:
         with file:
@@ -114,10 +114,10 @@ async def receive_file(root: Path, upload: str | None, name: str, parts: AsyncIt
         with suppress(OSError):  # it holds other files
             for parent in (*path.relative_to(root).parents,)[:-1]:
                 (root / parent).rmdir()
-            counted.pop(folder, None)
+            counts.pop(folder, None)
         raise
-    n, before = counted[folder]
-    counted[folder] = n + 1, before + total
+    n, before = counts[folder]
+    counts[folder] = n + 1, before + total
     return folder
 
 

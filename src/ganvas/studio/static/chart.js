@@ -6,10 +6,10 @@ const COLORS = 8;
 
 /** An SVG element. */
 function svg(tag, attributes = {}, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
 }
 
 /** A number in few characters. */
@@ -55,7 +55,7 @@ function nearest(xs, x) {
  */
 export function makeCharts(root, label) {
   const switched = new Map(), logarithmic = new Set();
-  let panels = [], lanes = [], axis = "step", cursor = null, marked = null, grid = [], times = [], drawn = 0;
+  let panels = [], lanes = [], axis = "step", cursor = null, mark = null, grid = [], times = [], drawnWidth = 0;
   const body = element("div", { class: "panels", tabindex: "0", role: "group", "aria-label": `${label}: the arrow keys move along them` });
   const readout = element("p", { class: "readout", "aria-live": "polite" });
   const choose = element("select", { onchange: () => { axis = choose.value; cursor = null; draw(); } },
@@ -73,8 +73,8 @@ export function makeCharts(root, label) {
   }
 
   function draw() {
-    drawn = body.clientWidth;
-    const width = Math.max(drawn, 220), inner = width - LEFT - RIGHT;
+    drawnWidth = body.clientWidth;
+    const width = Math.max(drawnWidth, 220), inner = width - LEFT - RIGHT;
     const all = panels.flatMap((panel) => panel.series.flatMap((series) => series.points));
     times = [...new Map(all.map((p) => [p.step, p])).values()].sort((a, b) => a.step - b.step);
     grid = [...new Set(all.map((p) => p[axis]))].sort((a, b) => a - b);
@@ -97,9 +97,9 @@ export function makeCharts(root, label) {
   }
 
   function drawPanel(panel, width, x, marks) {
-    const isLog = logarithmic.has(panel.name), shown = panel.series.filter((series) => isOn(panel, series));
+    const isLog = logarithmic.has(panel.name), visible = panel.series.filter((series) => isOn(panel, series));
     const fits = (value) => Number.isFinite(value) && (!isLog || value > 0);
-    const values = shown.flatMap((series) => series.points.map((p) => p.value)).filter(fits);
+    const values = visible.flatMap((series) => series.points.map((p) => p.value)).filter(fits);
     let low = Infinity, high = -Infinity;
     for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
     if (!values.length) [low, high] = isLog ? [1, 10] : [0, 1];
@@ -127,7 +127,7 @@ export function makeCharts(root, label) {
         picture.append(svg("circle", { class: "dot", cx: x(p[axis]), cy: y(p.value), r: 2.5, style }));
       }
     });
-    const negative = isLog && shown.some((series) => series.points.some((p) => p.value <= 0));
+    const negative = isLog && visible.some((series) => series.points.some((p) => p.value <= 0));
     const toggle = element("input", { type: "checkbox", checked: isLog, onchange: ({ target }) => {
       if (target.checked) logarithmic.add(panel.name);
       else logarithmic.delete(panel.name);
@@ -172,14 +172,14 @@ export function makeCharts(root, label) {
     body.querySelectorAll(".cursor, .mark").forEach((line) => line.remove());
     for (const plot of body.querySelectorAll("svg.plot:not(.axis)")) {
       const add = (name, at) => plot.append(svg("line", { class: name, x1: x(at), x2: x(at), y1: 0, y2: plot.getAttribute("height") }));
-      if (marked !== null && grid.length) add("mark", place(marked));
+      if (mark !== null && grid.length) add("mark", place(mark));
       if (cursor !== null) add("cursor", grid[cursor]);
     }
     const texts = [];
     panels.forEach((panel, i) => panel.series.forEach((series, j) => {
       const at = cursor === null ? Infinity : grid[cursor];
-      const found = series.points.findLast((p) => p[axis] <= at && p.value !== null);
-      const text = found ? short(found.value) : "";
+      const last = series.points.findLast((p) => p[axis] <= at && p.value !== null);
+      const text = last ? short(last.value) : "";
       body.querySelectorAll(".panel")[i].querySelectorAll(".term b")[j].textContent = text;
       if (text && isOn(panel, series)) texts.push(`${series.name} ${text}`);
     }));
@@ -202,7 +202,7 @@ export function makeCharts(root, label) {
     event.preventDefault();
     point(to === null ? null : Math.min(Math.max(to, 0), last));
   });
-  new ResizeObserver(() => { if (body.clientWidth !== drawn) draw(); }).observe(body);
+  new ResizeObserver(() => { if (body.clientWidth !== drawnWidth) draw(); }).observe(body);
 
   return {
     show(newPanels, newLanes = []) {
@@ -212,7 +212,7 @@ export function makeCharts(root, label) {
       if (at !== null && grid.length) point(nearest(grid, at));
     },
     mark(step) {
-      marked = step;
+      mark = step;
       body.showCursor?.();
     },
   };

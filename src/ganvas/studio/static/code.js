@@ -8,8 +8,8 @@ export const state = { seed: 0, upload: "", label: "", moves: {} };
 
 /** The address of a part of this page's model, with the values that are given. */
 export const address = (name, values = {}) => {
-  const given = Object.entries(values).filter(([, value]) => value !== "" && value !== undefined);
-  return `${base}/${name}?${new URLSearchParams(given)}`;
+  const pairs = Object.entries(values).filter(([, value]) => value !== "" && value !== undefined);
+  return `${base}/${name}?${new URLSearchParams(pairs)}`;
 };
 export const code = () => ({
   seed: state.seed, upload: state.upload, label: state.label,

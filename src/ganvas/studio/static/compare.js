@@ -19,12 +19,12 @@ if (runs.length) {
     $("slider").setAttribute("aria-valuetext", `step ${step}`);
     charts.mark(step);
     for (const { item, name, address, steps: own } of runs) {
-      const shown = own.findLast((one) => one <= step), image = item.querySelector("img");
-      image.hidden = shown === undefined;
-      item.querySelector("figcaption").textContent = shown === undefined ? "no preview yet" : `step ${shown.toLocaleString("en")}`;
-      if (shown === undefined) continue;
-      image.src = `${address}/previews/${shown}.png`;
-      image.alt = `Preview of ${name} at step ${shown}`;
+      const latest = own.findLast((one) => one <= step), image = item.querySelector("img");
+      image.hidden = latest === undefined;
+      item.querySelector("figcaption").textContent = latest === undefined ? "no preview yet" : `step ${latest.toLocaleString("en")}`;
+      if (latest === undefined) continue;
+      image.src = `${address}/previews/${latest}.png`;
+      image.alt = `Preview of ${name} at step ${latest}`;
     }
   };
   $("slider").max = Math.max(steps.length - 1, 0);

@@ -8,22 +8,22 @@ function fail(place, error) {
 }
 
 /** Show the picture at an address; an Error holds the sentence that the server answers in its place. */
-async function draw(image, wanted) {
+async function draw(image, source) {
   const next = new Image();
-  next.src = wanted;
+  next.src = source;
   try {
     await next.decode();
   } catch {
-    await ask(wanted);
+    await ask(source);
     throw new Error("The picture could not be drawn.");
   }
-  image.src = wanted;
+  image.src = source;
 }
 
 if ($("#picture")) turn(async (values) => {
-  const wanted = address("picture.png", values);
-  await draw($("#picture"), wanted);
-  $("#save-picture").href = wanted;
+  const source = address("picture.png", values);
+  await draw($("#picture"), source);
+  $("#save-picture").href = source;
 });
 
 // ---- the map
@@ -88,11 +88,11 @@ $("#upload")?.addEventListener("change", async (event) => {
   if (!file) return;
   fault.hidden = true;
   try {
-    const sent = await ask(`${base}/upload`, file);
-    const end = (id) => element("button", { type: "button", class: "quiet", onclick: () => { $(id).value = sent.upload; } }, id === "#first" ? "Walk from it" : "Walk to it");
+    const upload = await ask(`${base}/upload`, file);
+    const end = (id) => element("button", { type: "button", class: "quiet", onclick: () => { $(id).value = upload.upload; } }, id === "#first" ? "Walk from it" : "Walk to it");
     $("#uploads").prepend(element("div", { class: "card" },
-      element("img", { src: sent.picture, alt: `${file.name}, and what the model makes of it` }), element("p", {}, file.name),
-      element("p", { class: "actions" }, element("button", { type: "button", onclick: () => start(state.seed, sent.upload) }, "Turn it by hand"), end("#first"), end("#last"))));
+      element("img", { src: upload.picture, alt: `${file.name}, and what the model makes of it` }), element("p", {}, file.name),
+      element("p", { class: "actions" }, element("button", { type: "button", onclick: () => start(state.seed, upload.upload) }, "Turn it by hand"), end("#first"), end("#last"))));
   } catch (error) {
     fail(fault, error);
   }
@@ -103,16 +103,16 @@ $("#upload")?.addEventListener("change", async (event) => {
 let draws = 0;
 for (const button of all(".show")) button.addEventListener("click", async () => {
   const image = $(`#${button.dataset.into}`), fault = $("#samples-error");
-  const wanted = address(button.dataset.image, { seed: draws++, label: button.dataset.image === "samples.png" ? state.label : "" });
+  const source = address(button.dataset.image, { seed: draws++, label: button.dataset.image === "samples.png" ? state.label : "" });
   $("#strange").replaceChildren();
   fault.hidden = true;
   try {
-    await draw(image, wanted);
+    await draw(image, source);
   } catch (error) {
     return fail(fault, error);
   }
   image.alt = button.textContent;
-  $("#save-samples").href = wanted;
+  $("#save-samples").href = source;
   image.hidden = $("#save-samples").hidden = false;
 });
 
@@ -121,10 +121,10 @@ $("#strangest")?.addEventListener("click", async () => {
   fault.hidden = true;
   say("Scoring the data …");
   try {
-    const found = await ask(`${base}/strangest`);
+    const result = await ask(`${base}/strangest`);
     $("#samples").hidden = true;
-    $("#strange").replaceChildren(...Object.entries(found.pictures).map(([end, picture]) => element("figure", {},
-      element("img", { src: picture, alt: `The ${end} examples`, class: "large" }), element("figcaption", {}, `${end}, by ${found.score}`))));
+    $("#strange").replaceChildren(...Object.entries(result.pictures).map(([end, picture]) => element("figure", {},
+      element("img", { src: picture, alt: `The ${end} examples`, class: "large" }), element("figcaption", {}, `${end}, by ${result.score}`))));
   } catch (error) {
     fail(fault, error);
   }

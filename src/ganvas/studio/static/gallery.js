@@ -4,7 +4,7 @@ import { element } from "./studio.js";
 
 const $ = (id) => document.getElementById(id);
 const list = $("runs");
-const chosen = new Set();
+const choice = new Set();
 const cardsByName = new Map([...list.children].map((card) => [card.dataset.name, card]));
 
 /** The value by which a card is sorted, ascending; cards without one come last. */
@@ -27,14 +27,14 @@ function arrange() {
   const ranks = new Map(cards.map((card) => [card, rank(card, key)]));
   const order = (a, b) => (ranks.get(a) < ranks.get(b) ? -1 : ranks.get(a) > ranks.get(b) ? 1 : 0);
   cards.sort(key === "created" ? (a, b) => starts(b) - starts(a) || order(b, a) : order);
-  let shown = 0;
+  let n = 0;
   cards.forEach((card, i) => {
     const text = card.textContent.toLowerCase();
     card.hidden = !(words.every((word) => text.includes(word)) && (!state || card.dataset.state === state));
-    shown += !card.hidden;
+    n += !card.hidden;
     if (list.children[i] !== card) list.insertBefore(card, list.children[i] ?? null);
   });
-  const text = shown === cards.length ? `${shown} run${shown === 1 ? "" : "s"}` : `${shown} of ${cards.length} runs`;
+  const text = n === cards.length ? `${n} run${n === 1 ? "" : "s"}` : `${n} of ${cards.length} runs`;
   if ($("count").textContent !== text) $("count").textContent = text;
   $("none").hidden = cards.length > 0;
   $("tools").hidden = cards.length === 0;
@@ -51,7 +51,7 @@ function replaceCard(name, html) {
   if (image && before && image.getAttribute("src") === before.getAttribute("src")) image.replaceWith(before);
   const focused = old?.contains(document.activeElement) ? document.activeElement : null;
   const box = card.querySelector("[name=run]");
-  if (box) box.checked = chosen.has(name);
+  if (box) box.checked = choice.has(name);
   cardsByName.set(name, card);
   if (old) old.replaceWith(card);
   else list.prepend(card);
@@ -59,39 +59,39 @@ function replaceCard(name, html) {
 }
 
 /** The bar that says how many are chosen. */
-function showChosen() {
+function showChoice() {
   const form = $("chosen");
-  form.hidden = chosen.size === 0;
+  form.hidden = choice.size === 0;
   form.querySelectorAll("[type=hidden]").forEach((input) => input.remove());
-  form.append(...[...chosen].map((name) => element("input", { type: "hidden", name: "run", value: name })));
-  $("number").textContent = chosen.size === 1 ? "1 run chosen: choose another" : `${chosen.size} runs chosen`;
-  form.querySelector("button").disabled = chosen.size < 2;
+  form.append(...[...choice].map((name) => element("input", { type: "hidden", name: "run", value: name })));
+  $("number").textContent = choice.size === 1 ? "1 run chosen: choose another" : `${choice.size} runs chosen`;
+  form.querySelector("button").disabled = choice.size < 2;
 }
 
 list.addEventListener("change", ({ target }) => {
-  if (target.checked) chosen.add(target.value);
-  else chosen.delete(target.value);
-  showChosen();
+  if (target.checked) choice.add(target.value);
+  else choice.delete(target.value);
+  showChoice();
 });
 $("clear").addEventListener("click", () => {
-  chosen.clear();
+  choice.clear();
   list.querySelectorAll("[name=run]:checked").forEach((box) => (box.checked = false));
-  showChosen();
+  showChoice();
 });
 for (const id of ["search", "state", "sort"]) $(id).addEventListener("input", arrange);
-list.querySelectorAll("[name=run]:checked").forEach((box) => chosen.add(box.value)); // kept by the browser
-showChosen();
+list.querySelectorAll("[name=run]:checked").forEach((box) => choice.add(box.value)); // kept by the browser
+showChoice();
 arrange();
 
-let seen = list.dataset.version;
-follow(() => `/live?since=${seen}`, {
+let version = list.dataset.version;
+follow(() => `/live?since=${version}`, {
   cards({ cards, removed }, identity) {
-    seen = identity;
+    version = identity;
     for (const [name, html] of Object.entries(cards)) replaceCard(name, html);
     for (const name of removed) {
       cardsByName.get(name)?.remove();
       cardsByName.delete(name);
-      if (chosen.delete(name)) showChosen();
+      if (choice.delete(name)) showChoice();
     }
     arrange();
   },

@@ -16,21 +16,21 @@ const order = () => ({
 
 // ---- the command, and what is wrong with it
 
-let asked = 0;
+let checks = 0;
 async function check() {
-  if (isTable() !== shownAsTable && forms.has(model()?.value)) showForm(forms.get(model().value).panels);
-  const mine = ++asked, wanted = order(), ready = Boolean(wanted.model && wanted.sources.length);
+  if (isTable() !== isTableForm && forms.has(model()?.value)) showForm(forms.get(model().value).panels);
+  const mine = ++checks, request = order(), ready = Boolean(request.model && request.sources.length);
   let problem = "";
   if (ready) {
     try {
-      const checked = await ask("/new/check", wanted);
-      ({ problem } = checked);
-      if (mine === asked && checked.command) $("#command").textContent = checked.command;
+      const answer = await ask("/new/check", request);
+      ({ problem } = answer);
+      if (mine === checks && answer.command) $("#command").textContent = answer.command;
     } catch (error) {
       problem = error.message;
     }
   }
-  if (mine !== asked) return;
+  if (mine !== checks) return;
   $("#problem").textContent = problem;
   if (problem) $("#command").textContent = "";
   for (const field of document.querySelectorAll("#options .field")) {
@@ -54,25 +54,25 @@ for (const fieldset of form.querySelectorAll(".source")) {
     event.preventDefault();
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
     const isFolder = entries.some((entry) => entry?.isDirectory);
-    const dropped = namedFiles(event.dataTransfer.files);
-    send(isFolder ? known((await Promise.all(entries.map((entry) => inFolder(entry, "")))).flat()) : dropped, text, fault);
+    const files = namedFiles(event.dataTransfer.files);
+    send(isFolder ? readable((await Promise.all(entries.map((entry) => inFolder(entry, "")))).flat()) : files, text, fault);
   });
 }
 
 // Files and the names by which they are sent; of a folder those that can be read, by their paths in it.
-const known = (found) => found.filter(([name]) => !/(^|\/)\./.test(name) && form.dataset.suffixes.split(" ").some((suffix) => name.toLowerCase().endsWith(suffix)));
+const readable = (files) => files.filter(([name]) => !/(^|\/)\./.test(name) && form.dataset.suffixes.split(" ").some((suffix) => name.toLowerCase().endsWith(suffix)));
 function namedFiles(files) {
-  const named = [...files].map((file) => [file.webkitRelativePath || file.name, file]);
-  return [...files].some((file) => file.webkitRelativePath) ? known(named) : named;
+  const pairs = [...files].map((file) => [file.webkitRelativePath || file.name, file]);
+  return [...files].some((file) => file.webkitRelativePath) ? readable(pairs) : pairs;
 }
 async function inFolder(entry, path) {
   const name = path + entry.name;
   if (entry.isFile) return [[name, await new Promise((resolve, reject) => entry.file(resolve, reject))]];
-  const reader = entry.createReader(), found = [];
+  const reader = entry.createReader(), files = [];
   for (;;) {  // a reader gives a hundred at a time
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) return found;
-    for (const one of some) found.push(...await inFolder(one, `${name}/`));
+    if (!some.length) return files;
+    for (const one of some) files.push(...await inFolder(one, `${name}/`));
   }
 }
 
@@ -111,14 +111,14 @@ async function report() {
   if (!sources().length) return place.replaceChildren(element("p", { class: "error" }, "Name a source first."));
   place.replaceChildren(element("p", {}, "Reading the data …"));
   try {
-    const found = await ask("/new/data", order());
+    const facts = await ask("/new/data", order());
     if (mine !== reports) return;
-    const parts = found.A ? [found.A, found.B] : [found];
+    const parts = facts.A ? [facts.A, facts.B] : [facts];
     const columns = element("div", { class: "table-report" });
-    columns.innerHTML = found.table ?? ""; // the server has escaped its values
+    columns.innerHTML = facts.table ?? ""; // the server has escaped its values
     place.replaceChildren(
-      ...(found.sheet && !found.table ? [element("img", { class: "sheet", src: found.sheet, alt: "A contact sheet of the data" })] : []),
-      ...parts.map((part) => describe(part, found.table ? OF_NUMBERS : [])), columns, ...(found.warnings ?? []).map((text) => element("p", { class: "advice" }, text)));
+      ...(facts.sheet && !facts.table ? [element("img", { class: "sheet", src: facts.sheet, alt: "A contact sheet of the data" })] : []),
+      ...parts.map((part) => describe(part, facts.table ? OF_NUMBERS : [])), columns, ...(facts.warnings ?? []).map((text) => element("p", { class: "advice" }, text)));
   } catch (error) {
     if (mine === reports) place.replaceChildren(element("p", { class: "error" }, error.message));
   }
@@ -151,23 +151,23 @@ const forms = new Map();
 for (const input of form.querySelectorAll("input[name=model]")) input.addEventListener("change", choose);
 
 async function choose() {
-  const chosen = model();
-  $('.source[data-side="B"]').hidden = chosen.dataset.domains !== "2";
+  const choice = model();
+  $('.source[data-side="B"]').hidden = choice.dataset.domains !== "2";
   try {
-    if (!forms.has(chosen.value)) forms.set(chosen.value, await ask(`/new/form/${chosen.value}`));
-    if (model() === chosen) showForm(forms.get(chosen.value).panels);
+    if (!forms.has(choice.value)) forms.set(choice.value, await ask(`/new/form/${choice.value}`));
+    if (model() === choice) showForm(forms.get(choice.value).panels);
   } catch (error) {
     $("#options").replaceChildren(element("p", { class: "error" }, error.message));
   }
   checkSoon();
 }
 
-let shownAsTable = false;
+let isTableForm = false;
 function showForm(panels) {
-  const known = new Set(panels.flatMap((panel) => panel.fields.map((field) => field.name)));
-  options = Object.fromEntries(Object.entries(options).filter(([name]) => known.has(name)));
-  shownAsTable = isTable();
-  const names = shownAsTable ? USUAL_OF_TABLES : USUAL, isUsual = (field) => names.includes(field.name);
+  const fieldNames = new Set(panels.flatMap((panel) => panel.fields.map((field) => field.name)));
+  options = Object.fromEntries(Object.entries(options).filter(([name]) => fieldNames.has(name)));
+  isTableForm = isTable();
+  const names = isTableForm ? USUAL_OF_TABLES : USUAL, isUsual = (field) => names.includes(field.name);
   const usual = { title: "Usual options", fields: panels.flatMap((panel) => panel.fields.filter(isUsual)) };
   usual.fields.sort((a, b) => names.indexOf(a.name) - names.indexOf(b.name));
   const rest = panels.map(({ title, fields }) => ({ title: `More of ${OF[title]}`, fields: fields.filter((field) => !isUsual(field)) }));
@@ -179,13 +179,13 @@ function showForm(panels) {
 function showField(field) {
   const id = `option-${field.name}`, value = options[field.name] ?? "";
   const choices = field.kind === "flag" ? [["true", "yes"], ["false", "no"]] : field.choices.map((choice) => [choice, choice]);
-  const changed = (event) => { options[field.name] = event.target.value.trim(); checkSoon(); };
+  const change = (event) => { options[field.name] = event.target.value.trim(); checkSoon(); };
   const isOpen = field.kind === "text";
   const input = field.kind === "lines"
-    ? element("textarea", { id, rows: 2, placeholder: "one a line", spellcheck: "false", oninput: changed, "aria-describedby": `${id}-help` }, value)
+    ? element("textarea", { id, rows: 2, placeholder: "one a line", spellcheck: "false", oninput: change, "aria-describedby": `${id}-help` }, value)
     : isOpen
-    ? element("input", { id, value, placeholder: field.default, autocomplete: "off", spellcheck: "false", oninput: changed, list: choices.length ? `${id}-list` : null, "aria-describedby": `${id}-help` })
-    : element("select", { id, onchange: changed, "aria-describedby": `${id}-help` },
+    ? element("input", { id, value, placeholder: field.default, autocomplete: "off", spellcheck: "false", oninput: change, list: choices.length ? `${id}-list` : null, "aria-describedby": `${id}-help` })
+    : element("select", { id, onchange: change, "aria-describedby": `${id}-help` },
       element("option", { value: "" }, field.default ? `${field.default} (by default)` : "by default"),
       ...choices.map(([choice, text]) => element("option", { value: choice, selected: choice === value }, text)));
   return element("div", { class: "field", "data-text": `${field.flag} ${field.name} ${field.help}`.toLowerCase() },
@@ -196,26 +196,26 @@ function showField(field) {
 
 $("#find").addEventListener("input", filter);
 function filter() {
-  const wanted = $("#find").value.trim().toLowerCase();
-  for (const field of document.querySelectorAll("#options .field")) field.hidden = !field.dataset.text.includes(wanted);
+  const text = $("#find").value.trim().toLowerCase();
+  for (const field of document.querySelectorAll("#options .field")) field.hidden = !field.dataset.text.includes(text);
   for (const panel of document.querySelectorAll("#options details")) {
-    const shown = panel.querySelectorAll(".field:not([hidden])").length;
-    panel.hidden = !shown;
-    if (wanted) panel.open = true;
+    const n = panel.querySelectorAll(".field:not([hidden])").length;
+    panel.hidden = !n;
+    if (text) panel.open = true;
   }
 }
 
 // ---- what it costs, and the start
 
 $("#cost-button").addEventListener("click", async () => {
-  const wanted = order(), place = $("#cost");
+  const request = order(), place = $("#cost");
   place.textContent = "Training a few steps …";
   $("#cost-button").disabled = true;
   try {
-    const measured = await ask("/new/cost", wanted);
-    place.textContent = `Here: ${measured.text}.`;
-    const card = $(`.cost[data-model="${wanted.model}"]`);
-    card.textContent = `${(measured.seconds_per_step * 1000).toPrecision(2)} ms a step here`;
+    const cost = await ask("/new/cost", request);
+    place.textContent = `Here: ${cost.text}.`;
+    const card = $(`.cost[data-model="${request.model}"]`);
+    card.textContent = `${(cost.seconds_per_step * 1000).toPrecision(2)} ms a step here`;
   } catch (error) {
     place.textContent = error.message;
   }

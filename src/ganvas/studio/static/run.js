@@ -46,7 +46,7 @@ $("slider").addEventListener("input", showPreview);
 $("play").addEventListener("click", () => play(player === null));
 
 /* curves and the doctor */
-let lines = [], lanes = [], at = "", asked = 0;
+let lines = [], lanes = [], at = "", askTime = 0;
 
 async function readCurves() {
   try {
@@ -71,12 +71,12 @@ function eventLanes() {
 }
 
 async function readDoctor() {
-  asked = Date.now();
+  askTime = Date.now();
   try {
-    const found = await ask(`${address}/doctor`);
-    if (found.reason) throw new Error(found.reason);
-    lanes = found.history;
-    showDoctor(found);
+    const findings = await ask(`${address}/doctor`);
+    if (findings.reason) throw new Error(findings.reason);
+    lanes = findings.history;
+    showDoctor(findings);
     drawCurves();
   } catch (error) {
     $("doctor").replaceChildren(element("p", { class: "lead" }, error.message));
@@ -85,15 +85,15 @@ async function readDoctor() {
 
 function showDoctor({ diagnoses, verdict, step, steps: last, history }) {
   const now = new Set(diagnoses.map((d) => d.name));
-  const past = history.filter((found) => !now.has(found.name));
+  const past = history.filter((finding) => !now.has(finding.name));
   $("doctor").replaceChildren(
     element("p", { class: "lead" }, `${verdict ? `${verdict}: ` : ""}step ${step.toLocaleString("en")} of ${last.toLocaleString("en")}`),
     ...diagnoses.map((d) => element("article", { class: d.alarm ? "finding alarm" : "finding" },
       element("h3", {}, d.name + (d.alarm ? "" : " (no alarm)")), element("p", {}, d.evidence),
       element("p", {}, "Remedies: ", d.remedies.join(", ")),
       ...(d.command ? [command(d.command)] : []), element("p", {}, element("small", {}, `more: ${d.page}`)))),
-    ...past.map((found) => element("p", { class: "lead" },
-      `${found.name}, steps ${found.spans.map(([a, b]) => (a === b ? a : `${a} to ${b}`)).join(", ")}: ${found.evidence}`)),
+    ...past.map((finding) => element("p", { class: "lead" },
+      `${finding.name}, steps ${finding.spans.map(([a, b]) => (a === b ? a : `${a} to ${b}`)).join(", ")}: ${finding.evidence}`)),
   );
 }
 
@@ -191,7 +191,7 @@ follow(() => `/live/${encodeURIComponent(name)}?at=${at}`, {
       preview = card.preview;
       setSteps(await ask(`${address}/steps`));
     }
-    if (isDone || (card.state === "training" && Date.now() - asked > 20_000)) readDoctor();
+    if (isDone || (card.state === "training" && Date.now() - askTime > 20_000)) readDoctor();
   },
   lines(more, identity) {
     lines = lines.concat(more);

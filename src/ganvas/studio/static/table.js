@@ -3,12 +3,12 @@ import { ask, say } from "./studio.js";
 import { $, address, all, turn } from "./code.js";
 
 /** Show a part of the page in an element, or the sentence that the server answers in its place. */
-async function show(id, wanted) {
+async function show(id, source) {
   const fault = $(`#${id}-error`);
   fault.hidden = true;
   $(`#${id}`).setAttribute("aria-busy", "true");
   try {
-    $(`#${id}`).innerHTML = await (await ask(wanted)).text();
+    $(`#${id}`).innerHTML = await (await ask(source)).text();
   } catch (error) {
     $(`#${id}`).replaceChildren();
     fault.textContent = error.message;
@@ -20,24 +20,24 @@ async function show(id, wanted) {
 // ---- rows, and how columns spread
 
 const form = $("#where");
-const given = () => Object.fromEntries([...new FormData(form)].filter(([name, value]) => name !== "n" && value.trim()));
+const values = () => Object.fromEntries([...new FormData(form)].filter(([name, value]) => name !== "n" && value.trim()));
 function setLink() {
-  $("#save-rows").href = address("rows.csv", { ...given(), n: form.elements.namedItem("n").value });
+  $("#save-rows").href = address("rows.csv", { ...values(), n: form.elements.namedItem("n").value });
 }
 form.addEventListener("input", setLink);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  show("rows", address("rows", given()));
+  show("rows", address("rows", values()));
 });
 setLink();
-show("rows", address("rows", given()));
+show("rows", address("rows", values()));
 
 let draws = 0;
 for (const button of all(".part")) button.addEventListener("click", async () => {
   const { part, into } = button.dataset;
   button.disabled = true;
   say("Working …");
-  const { seed, ...where } = given();
+  const { seed, ...where } = values();
   await show(into, address(part, part === "marginals" ? { seed, ...where } : { seed: draws++ }));
   say("");
   button.disabled = false;
