@@ -63,6 +63,10 @@ def test_what_a_frame_may_not_hold() -> None:
         ([{"a": 1}] * 3, "table: the column x has dictionaries, such as in row 1: make numbers or texts of them"),
         ([1, "a", 2], "table: the column x has integers and texts, such as in row 2: make"),
         ([1.0, np.inf, 2], "table: the column x has an infinite number in row 2"),
+        (
+            np.array([0, 1, 2**62], "datetime64[s]"),
+            "table: the column x has a time that no calendar has: Out of bounds microsecond timestamp",
+        ),
         ([1j, 2, 3], "table: the column x has complex numbers"),
         (pd.Series(pd.timedelta_range("1s", periods=3)), "table: the column x has values of the type timedelta64"),
     ):

@@ -183,6 +183,20 @@ def test_tables_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert source_name("postgresql://me@host/shop#orders") == "postgresql://me@host/shop#orders"
 
 
+def test_a_database_that_claims_more_memory_than_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        pd.DataFrame({"n": range(9)}).to_sql("orders", connection, index=False)
+    connection.close()
+
+    def fetch(result: object) -> list[object]:
+        raise MemoryError  # as SQLite does of a damaged row
+
+    monkeypatch.setattr(sqlalchemy.engine.CursorResult, "fetchall", fetch)
+    with pytest.raises(UserError, match="shop.db cannot be read: its rows need more memory than there is"):
+        load(f"sqlite:///{tmp_path}/shop.db")
+
+
 def test_texts_are_written_as_the_source_has_them(tmp_path: Path) -> None:
     text = (
         "price;n;share;age;sold;day;word\n1.234,50;5;5%;22.0;true;31.01.2020;a\n99,90;?;10%;0.42;false;?;?\n"

@@ -79,6 +79,8 @@ def read_sql(source: str) -> tuple["pd.DataFrame", str]:
     except (sqlalchemy.exc.SQLAlchemyError, UnicodeDecodeError) as error:
         why = first_line(error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig else error)
         raise UserError(f"{hide(source)} cannot be read: {why}") from error
+    except MemoryError as error:
+        raise UserError(f"{hide(source)} cannot be read: its rows need more memory than there is") from error
     finally:
         engine.dispose()
 

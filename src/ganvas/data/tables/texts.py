@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ...errors import UserError, first_line
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -268,12 +270,16 @@ def parse_times(texts: "pa.Array", kind: str, form: str) -> np.ndarray:
 
 
 def count_times(times: Any, kind: str) -> np.ndarray:
-    """Days or seconds of pandas' times, NaN where there is none."""
+    """Days or seconds of pandas' times, NaN where there is none; UserError for one beyond what microseconds can say."""
     import pandas as pd
 
-    if getattr(times.dt, "tz", None) is not None:
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    micros = times.astype("datetime64[us]").to_numpy().astype(np.int64)
+    try:
+        if getattr(times.dt, "tz", None) is not None:
+            times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+        micros = times.astype("datetime64[us]").to_numpy().astype(np.int64)
+    except pd.errors.OutOfBoundsDatetime as error:
+        where = f"the column {times.name}" if times.name is not None else "a column"
+        raise UserError(f"{where} has a time that no calendar has: {first_line(error)}") from error
     seconds = np.where(pd.isna(times), np.nan, micros / 1e6)
     if kind == "time":
         return np.mod(seconds, DAY)
