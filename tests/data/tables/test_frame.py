@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ganvas.data import DataOptions, load
-from ganvas.data.tables.columns import column_from_json
+from ganvas.data.tables.columns import Column, column_from_json
 from ganvas.data.tables.frame import from_frame, to_frame, to_numbers
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
@@ -56,6 +56,34 @@ def test_identifiers_are_new() -> None:
     assert not set(made.hash) & set(frame.hash)
     assert made.equals(to_frame(table.columns, table.x.numpy()[:5], seed=3))
     assert not made.equals(to_frame(table.columns, table.x.numpy()[:5], seed=4))
+
+
+def test_identifiers_are_missing_where_the_model_says() -> None:
+    """Whether one is missing is learnt, and so depends on other columns as it does in the source."""
+    gone = np.arange(N) % 3 == 0
+    texts = np.where(gone, None, [f"C-{i:05d}" for i in range(N)[::-1]])
+    frame = pd.DataFrame({"code": texts, "guest": gone, "n": range(N)})
+    table = load(frame, DataOptions(column=("code:identifier",)))
+    assert isinstance(table, Table)
+    assert [column.name for column in table.learnt_columns] == ["code", "guest"]
+    assert table.encoding is not None
+    columns = tuple(column_from_json(column.as_json()) for column in table.columns)
+    made = to_frame(columns, table.encoding.decode(table.encoding.encode(table.x)))
+    assert np.array_equal(made.code.isna(), made.guest)
+    assert made.code.dropna().min() > max(filter(None, texts))
+    for codes in (range(9), ["a", None, *"bcdefgh"], "x", [None, *"ab" * 4]):  # few rows look like other kinds
+        few = load(pd.DataFrame({"guest": [False, True, False] * 3, "code": codes}))
+        assert isinstance(few, Table)
+        x = few.with_columns(columns, table.encoding).x
+        assert np.array_equal(x[:, 0], np.where(pd.isna(pd.Series(codes, range(9))), np.nan, 0), equal_nan=True)
+
+
+def test_where_identifiers_are_missing_is_not_learnt_by_models_of_earlier_versions() -> None:
+    column = Column("code", "identifier", missing=0.25, details={"last": 7})
+    assert not column.is_learnt
+    made = to_frame([column, Column("n", "integer", low=0.0, high=9.0)], np.arange(1000)[:, None] % 10)
+    assert abs(made.code.isna().mean() - 0.25) < 0.06
+    assert made.code.dropna().is_unique
 
 
 def test_what_a_frame_may_not_hold() -> None:

@@ -76,6 +76,17 @@ def test_split_and_batches_are_the_same(suffix: str, tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_missing_identifiers_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = np.where(np.arange(300) % 9, [f"C-{i:05d}" for i in range(300)[::-1]], None)
+    frame = pd.DataFrame({"code": code, "kind": np.arange(300) % 7})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    check_same(*load_both(tmp_path / "t.csv"))
+    monkeypatch.setattr(survey, "MAX_DIFFERENT", 32)
+    monkeypatch.setattr(survey, "HEAVY_SHARE", 0.01)
+    frame.to_parquet(tmp_path / "t.parquet")
+    check_same(*load_both(tmp_path / "t.parquet", column=("code:identifier",)))
+
+
 def test_a_table_larger_than_half_of_the_memory_is_read_from_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

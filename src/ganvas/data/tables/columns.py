@@ -7,10 +7,12 @@
     time              seconds since midnight
 
 A missing value is NaN in each of them.  A constant is not learnt, since nothing is to be learnt of it; nor is an
-identifier, such as a number of a customer, whose values must not come back: samples have new ones.
+identifier, such as a number of a customer, whose values must not come back: samples have new ones.  Where some are
+missing only that is learnt: as of a category with the one value `PRESENT`.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 ColumnKind = Literal["integer", "real", "category", "boolean", "date", "datetime", "time", "constant", "identifier"]
@@ -20,6 +22,8 @@ CATEGORY_KINDS = frozenset({"category", "boolean"})
 """kinds whose values are names"""
 Value = str | int | float | bool
 """a category as the source has it"""
+PRESENT = "present"
+"""the category of identifiers that are there, where others are missing"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Column:
     dtype: str = "object"
     """pandas' name of the type of its values"""
     categories: tuple[Value, ...] = ()
-    """of a category or a boolean its values, in the order of their indices; of a constant its only one"""
+    """of a category or a boolean its values, in the order of their indices; of a constant its only one; of an
+    identifier `PRESENT`, if it is learnt where one is missing"""
     is_ordered: bool = False
     """whether the categories have an order, from low to high"""
     decimals: int | None = None
@@ -60,8 +65,8 @@ class Column:
 
     @property
     def is_learnt(self) -> bool:
-        """Whether a model learns it."""
-        return self.is_number or self.is_category
+        """Whether a model learns it, be it only where an identifier is missing."""
+        return self.is_number or self.is_category or (self.kind == "identifier" and bool(self.categories))
 
     @property
     def is_integral(self) -> bool:
@@ -71,6 +76,15 @@ class Column:
     def as_json(self) -> dict[str, Any]:
         """The column in JSON's types, for the header of a model's file."""
         return asdict(self)
+
+
+def learnt_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """What a model learns of a table's columns: of identifiers the category that says which of them are missing."""
+    return tuple(
+        replace(column, kind="category", dtype="str", details={}) if column.kind == "identifier" else column
+        for column in columns
+        if column.is_learnt
+    )
 
 
 DELIMITERS = "\t;|,"

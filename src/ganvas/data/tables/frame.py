@@ -145,6 +145,8 @@ def read_categorical(
 def value_numbers(column: Column, values: Values) -> np.ndarray:
     """The number of each value of a learnt column; BadValueError for one that it cannot have."""
     uniques = values.uniques
+    if column.kind == "identifier":
+        return np.zeros(len(uniques))
     if column.is_category:
         return category_codes(column, uniques if isinstance(uniques, np.ndarray) else uniques.to_pylist())
     if isinstance(uniques, np.ndarray):
@@ -270,15 +272,16 @@ def column_texts(column: Column, series: pd.Series) -> pd.Series:
 
 def column_series(column: Column, numbers: np.ndarray | None, n: int, random: np.random.Generator) -> pd.Series:
     """A column's values, of its own type."""
-    if numbers is None:
+    if numbers is not None:
+        present = ~np.isnan(numbers)
+    else:
         present = np.ones(n, bool) if not column.missing else random.random(n) >= column.missing
-        if column.kind == "identifier":
-            values = new_identifiers(column, int(present.sum()), random)
-        else:
-            present &= bool(column.categories)
-            values = [*column.categories] * int(present.sum())
-        return as_series(column, values, present)
-    present = ~np.isnan(numbers)
+    if column.kind == "identifier":
+        return as_series(column, new_identifiers(column, int(present.sum()), random), present)
+    if column.kind == "constant":
+        present &= bool(column.categories)
+        return as_series(column, [*column.categories] * int(present.sum()), present)
+    assert numbers is not None
     if column.is_category:
         codes = np.clip(np.rint(numbers[present]), 0, len(column.categories) - 1).astype(int)
         if column.details.get("categorical"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import Column
+from .columns import PRESENT, Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,13 +30,19 @@ HEX = re.compile("[0-9a-f]+|[0-9A-F]+")
 def describe_numbers(values: "Values", numbers: np.ndarray) -> Column:
     """A column of numbers that are no quantities."""
     last = int(numbers.max()) if np.abs(numbers).max() < 2**53 else int(max(map(int, numbers.tolist())))
-    return values.column("identifier", details={"last": last})
+    return describe_values(values, "", last=last)
+
+
+def describe_values(values: "Values", dtype: str, **details: Any) -> Column:
+    """A column of identifiers of this type, or of that of the values, of which new ones are made by these details."""
+    return values.column("identifier", dtype, details=details, categories=(PRESENT,) * (values.missing > 0))
 
 
 def describe_names(values: "Values", texts: "pa.Array") -> Column:
     """A column of texts that are different in most rows."""
     import pyarrow.compute as pc
 
+    dtype = values.dtype if not values.is_file else "str"
     if bool(pc.all(pc.match_substring_regex(texts, NUMBERED)).as_py()):
         parts = pc.extract_regex(texts, NUMBERED)
         before, after = (pc.unique(parts.field(i)).to_pylist() for i in (0, 2))
@@ -45,13 +51,12 @@ def describe_names(values: "Values", texts: "pa.Array") -> Column:
             widths = pc.unique(pc.utf8_length(digits)).to_pylist()
             last = pc.max(pc.cast(digits, "int64")).as_py()
             width = widths[0] if len(widths) == 1 else 0
-            details = {"last": last, "before": before[0], "after": after[0], "width": width}
-            return values.column("identifier", values.dtype if not values.is_file else "str", details=details)
+            return describe_values(values, dtype, last=last, before=before[0], after=after[0], width=width)
     step = max(1, len(texts) // SHAPE_SAMPLE)
     sample = [texts[i].as_py() for i in range(0, len(texts), step)]
     shapes = Counter(find_shapes(sample)).most_common(SHAPES)
-    details = {"shapes": [shape for shape, _ in shapes], "weights": [count for _, count in shapes]}
-    return values.column("identifier", values.dtype if not values.is_file else "str", details=details)
+    counts = [count for _, count in shapes]
+    return describe_values(values, dtype, shapes=[shape for shape, _ in shapes], weights=counts)
 
 
 def find_shapes(texts: list[str]) -> list[str]:

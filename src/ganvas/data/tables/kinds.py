@@ -76,7 +76,7 @@ class Values:
     @property
     def missing(self) -> float:
         """Share of the rows without a value."""
-        return 1 - int(self.counts.sum()) / self.n if self.n else 0.0
+        return (self.n - int(self.counts.sum())) / self.n if self.n else 0.0
 
     def column(self, kind: ColumnKind, dtype: str = "", **values: Any) -> Column:
         """A column of this kind."""
@@ -121,7 +121,7 @@ def infer(values: Values, choice: Choice | None) -> tuple[Column, list[str]]:
     if not len(values.uniques):
         return values.column("constant", values.dtype if not values.is_file else "float64"), []
     column, notes = guess(values)
-    if column.is_learnt and len(values.uniques) == 1 and column.kind != "constant":
+    if column.is_learnt and len(values.uniques) == 1 and column.kind != "identifier":
         column = as_categories(values, column)
         column = replace(column, kind="category" if values.missing else "constant")
     return column, notes

@@ -37,7 +37,7 @@ from .table import Table
 from .text_files import BLOCK_BYTES, TEXT_SUFFIXES, examine, name_columns, text_parts
 from .texts import DAY
 
-FORMAT, PART_ROWS, MEMORY_COPIES = 1, 2**17, 3
+FORMAT, PART_ROWS, MEMORY_COPIES = 2, 2**17, 3
 """one more whenever tables become other numbers; rows of Parquet that are read at once, of one row group; how often the
 values of a table are in memory while all of it is read there"""
 HASH_FACTOR = np.uint64(0x100000001B3)
@@ -183,9 +183,9 @@ def part_numbers(
         hashes = row_hashes(hash_values(values.uniques * float(DAY)), codes)
     if one.is_dropped:
         return None, hashes
+    if one.is_sample and "last" in column.details and len(values.uniques):
+        extent.see_identifiers(choose(values, Choice("identifier"))[0])
     if not column.is_learnt:
-        if one.is_sample and "last" in column.details and len(values.uniques):
-            extent.see_identifiers(choose(values, Choice("identifier"))[0])
         return None, hashes
     try:
         if categories is not None:
@@ -225,8 +225,9 @@ class Extent:
 
     def complete(self, column: Column, n: int) -> Column:
         """The column, of n rows, as all of them say it is."""
-        if not column.is_learnt:
-            return column if self.last is None else replace(column, details={**column.details, "last": self.last})
+        if column.kind == "identifier":
+            details = column.details if self.last is None else {**column.details, "last": self.last}
+            return replace(column, details=details, missing=self.missing / n)
         return replace(column, low=float(self.low), high=float(self.high), missing=self.missing / n)
 
     def is_counted(self, column: Column, n: int) -> bool:

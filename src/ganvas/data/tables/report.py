@@ -36,8 +36,11 @@ def describe_table(table: Table, found: Duplicates, test: Table | None = None) -
 
 def describe_columns(table: Table) -> list[tuple[dict[str, Any], Marginal | None]]:
     """What is known of each column, as plain values, and how its values spread; None of one that is not learnt."""
-    x, learnt = table.x.numpy(), iter(range(table.x.shape[1]))
-    return [describe_column(c, x[:, next(learnt)]) if c.is_learnt else (facts_of(c), None) for c in table.columns]
+    numbers = {column.name: x for column, x in zip(table.learnt_columns, table.x.numpy().T, strict=True)}
+    return [
+        describe_column(c, numbers[c.name]) if c.is_number or c.is_category else (facts_of(c), None)
+        for c in table.columns
+    ]
 
 
 def facts_of(column: Column) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ...errors import first_line
 from ...model import Shape
 from ..dataset import Dataset
 from ..scaling import Scaling
-from .columns import PLAIN_TEXT, Column, FileFormat
+from .columns import PLAIN_TEXT, Column, FileFormat, learnt_columns
 from .encoding import TableEncoding
 from .stored import check_encoding, check_rows, read_columns, read_constraints, read_file_format
 from .table import Table
@@ -35,13 +35,13 @@ class TableScaling(Scaling):
     @property
     def learnt_columns(self) -> tuple[Column, ...]:
         """The columns that rows have numbers of."""
-        return tuple(column for column in self.columns if column.is_learnt)
+        return learnt_columns(self.columns)
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of columns as the option `column` has them, so that few rows are read as many were."""
-        plain = ("integer", "real", "category", "boolean")
-        return tuple(f"{column.name}:{column.kind}" for column in self.columns if column.kind in plain)
+        plain = ("integer", "real", "category", "boolean", "identifier")
+        return tuple(f"{c.name}:{c.kind}" for c in self.columns if c.kind in plain and c.is_learnt)
 
     def holds(self, dataset: Dataset) -> bool:
         return isinstance(dataset, Table) and dataset.columns == self.columns
@@ -82,7 +82,7 @@ def table_from_state(
         return None
     try:
         columns = read_columns(table["columns"])
-        learnt = [column for column in columns if column.is_learnt]
+        learnt = learnt_columns(columns)
         constraints = read_constraints(table.get("constraints", {}), len(learnt))
         parts = {name: tensors.pop(f"scaling/0/{name}") for name in TENSORS}
         encoding = TableEncoding.from_state(parts, table["entries"], constraints)

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from ...errors import UserError
 from ...model import Shape
 from ..dataset import Dataset
-from .columns import PLAIN_TEXT, Column, FileFormat
+from .columns import PLAIN_TEXT, Column, FileFormat, learnt_columns
 from .constraints import parse_constraints
 from .encoding import Resolution, TableEncoding
 
@@ -52,7 +52,7 @@ class Table(Dataset):
     @property
     def learnt_columns(self) -> tuple[Column, ...]:
         """The columns that `x` has."""
-        return tuple(column for column in self.columns if column.is_learnt)
+        return learnt_columns(self.columns)
 
     @property
     def shape(self) -> Shape:
@@ -143,11 +143,17 @@ class Table(Dataset):
     def with_columns(self, columns: Sequence[Column], encoding: TableEncoding) -> "Table":
         """The table with the columns and the encoding of a model; UserError where it has others.
 
-        Categories that the model does not know are missing values to it, which a note says.
+        Categories that the model does not know are missing values to it, which a note says.  Of identifiers it wants to
+        know which are missing, whatever these rows have.
         """
+        names_of_all = [c.name for c in self.columns]
         own, known = {c.name: c for c in self.learnt_columns}, [c for c in columns if c.is_learnt]
         parts, notes, is_same = [], [], [c.name for c in known] == [*own]
         for column in known:
+            if column.kind == "identifier" and column.name in names_of_all:
+                is_same &= column.name in own and own[column.name].categories == column.categories
+                parts.append(self.presence(column.name))
+                continue
             if column.name not in own:
                 has = ", ".join(own) or "none"
                 raise UserError(f'{self.name} has no column "{column.name}" that the model has learnt; it has: {has}')
@@ -172,6 +178,12 @@ class Table(Dataset):
         x = self.x if is_same else torch.stack(parts, 1)
         table = replace(self, x=x, columns=tuple(columns), encoding=encoding, has_own_encoding=False)
         return table.with_notes(notes) if notes else table  # type: ignore[return-value]
+
+    def presence(self, name: str) -> Float64[Tensor, " n"]:
+        """0 for each row that has a value in a column, and NaN for those that have none."""
+        names = [column.name for column in self.learnt_columns]
+        x = self.x[:, names.index(name)] if name in names else self.x.new_zeros(len(self))
+        return torch.where(x.isnan(), x, 0.0)
 
     def example_hashes(self) -> Iterable[int] | np.ndarray:
         return super().example_hashes() if self.hashes is None else self.hashes.numpy().view("uint64")

@@ -108,6 +108,8 @@ def missing_faults(marginal: Comparison, n: int, m: int) -> list[tuple[int, str]
 def category_faults(marginal: Comparison, n: int, m: int) -> list[tuple[int, str]]:
     """Categories that come too often or too seldom, the one that differs most first."""
     shares = list(zip(marginal.spread.labels, *marginal.spread.shares, strict=True))
+    if len(shares) < 2:  # what is missing says it
+        return []
     faults = []
     for name, real, synthetic in sorted(shares, key=lambda each: -abs(each[1] - each[2])):
         if severity := differs(real, synthetic, n, m):

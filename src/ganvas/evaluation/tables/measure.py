@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ...data.tables.association import Rows, associations
-from ...data.tables.columns import Column
+from ...data.tables.columns import Column, learnt_columns
 from ...errors import UserError
 from ...metrics.features.base import Progress, say_nothing
 from .detection import Detection, detect
@@ -64,7 +64,7 @@ def evaluate_table(
     Raises UserError where there are no rows, no column of the target's name, or no scikit-learn.
     """
     require_scikit_learn()
-    learnt = tuple(column for column in columns if column.is_learnt)
+    learnt = learnt_columns(columns)
     for name, x in (("real", x_real), ("synthetic", x_synthetic)):
         if not len(x) or not learnt:
             raise UserError(f"there is nothing to measure: {len(x)} {name} rows of {len(learnt)} columns")
