@@ -6,7 +6,7 @@ Texts stay texts here, since `kinds.py` decides what they are: `attrs` of the fr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import UserError, error_reason, first_line
+from ...errors import UserError, first_line
 from ..containers import is_frame
 from ..dataset import Dataset, split_dataset
 from ..label_tables import lies_beside_images
@@ -16,7 +16,7 @@ from ..options import DataOptions, Progress
 from ..parquet import holds_images, open_file, wrap_read_errors
 from ..parquet_footer import read_row_groups
 from ..shard_files import PARQUET
-from .text_files import MEMORY_RATIO, TEXT_SUFFIXES, read_texts
+from .text_files import GZIP_ERRORS, MEMORY_RATIO, TEXT_SUFFIXES, damage_error, read_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,10 +90,8 @@ def read_frame(path: Path) -> "pd.DataFrame":
         if path.name.lower().endswith(TEXT_SUFFIXES):
             return read_texts(path)
         return read_typed(path)
-    except OSError as error:
-        if error.errno is not None:
-            raise UserError(f"{path} cannot be read ({error_reason(error)})") from error
-        raise UserError(f"{path} is damaged: {first_line(error)}") from error
+    except GZIP_ERRORS as error:
+        raise damage_error(path, error) from error
 
 
 def read_typed(path: Path) -> "pd.DataFrame":

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from ...errors import UserError, first_line
+from ...errors import UserError, error_reason, first_line
 from ..listing import pluralize
 from ..memory import check_memory
 from .columns import DELIMITERS, FileFormat
@@ -41,7 +41,8 @@ OTHER_FILES = {
     b"<html": "it is a web page: download the table itself",
 }
 """how other files begin, and what to do with them"""
-GZIP = b"\x1f\x8b"
+GZIP, GZIP_ERRORS = b"\x1f\x8b", (OSError, EOFError, zlib.error)
+"""how such files begin, and what is raised where one is damaged"""
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?")
 UNICODE_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
@@ -103,6 +104,13 @@ def read_texts(path: Path) -> "pd.DataFrame":
     return frame
 
 
+def damage_error(path: Path, error: Exception) -> UserError:
+    """What to say of a file that cannot be read: errors of the system have a number, those of damage none."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return UserError(f"{path} cannot be read ({error_reason(error)})")
+    return UserError(f"{path} is damaged: {first_line(error)}")
+
+
 def name_columns(first: list[str]) -> tuple[list[str], bool, list[str]]:
     """The names of columns by the first line, whether it has them, and notes."""
     if not all(map(NUMBER.fullmatch, first)):
@@ -123,8 +131,8 @@ def examine(path: Path, *, is_whole: bool = True) -> tuple[TextFile, str]:
         try:
             with gzip.open(path) as file:
                 raw = file.read(HEAD_BYTES)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path} is damaged: {first_line(error)}") from error
+        except GZIP_ERRORS as error:
+            raise damage_error(path, error) from error
     if not raw.strip():
         raise UserError(f"{path} is empty: give a table, with names of columns in its first line")
     if found := next((what for start, what in OTHER_FILES.items() if raw.startswith(start)), ""):
@@ -220,7 +228,8 @@ def arrow_arguments(file: TextFile, block: int) -> tuple[Any, ...]:
     types = {f"f{i}": pa.string() for i in range(MAX_COLUMNS)}
     encoding = "utf-8" if file.encoding == "utf-8-sig" else file.encoding
     return (
-        pa.input_stream(file.path, compression="gzip" if file.is_zipped else None),
+        # Python's gzip, since Arrow's takes zeros after the end, with which some programs fill blocks, as damage
+        pa.PythonFile(gzip.open(file.path), "r") if file.is_zipped else pa.input_stream(file.path, compression=None),
         arrow_csv.ReadOptions(autogenerate_column_names=True, block_size=block, encoding=encoding),
         arrow_csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True),
         arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
@@ -236,8 +245,8 @@ def text_parts(file: TextFile, block: int = BLOCK_BYTES) -> "Iterator[pa.Table]"
         with arrow_csv.open_csv(*arrow_arguments(file, block)) as reader:
             for batch in reader:
                 yield pa.Table.from_batches([batch])
-    except OSError as error:  # of Arrow's own, which have no number, where gzip is damaged
-        raise error if error.errno else UserError(f"{file.path} is damaged: {first_line(error)}") from error
+    except GZIP_ERRORS as error:
+        raise damage_error(file.path, error) from error
     except pa.ArrowInvalid as error:
         if "invalid UTF8" in str(error):
             raise UnicodeDecodeError("utf-8", b"", 0, 0, "invalid") from error
