@@ -127,6 +127,15 @@ def test_nothing_but_a_sentence(name: str, tmp_path: Path) -> None:
     assert peak() < before + MOST or name == "x.webp"  # libwebp itself takes what a header claims, 1 GiB at most
 
 
+def test_a_tiff_that_says_more_rows_than_its_strips_have(tmp_path: Path) -> None:
+    content = bytearray(tiff(np.ones((6, 5, 3))))
+    at = content.index(struct.pack("<HHI", 257, 4, 1)) + 8
+    content[at : at + 4] = struct.pack("<I", 60)
+    (tmp_path / "deep.tiff").write_bytes(content)
+    with pytest.raises(UserError, match="it says 60 rows of pixels, and has 6"):
+        load(tmp_path / "deep.tiff")
+
+
 def claiming(header: str, content: bytes = b"") -> bytes:
     """A .npy with this header."""
     text = header.encode().ljust(117) + b"\n"

@@ -361,11 +361,15 @@ def open_image(content: Path | BytesIO) -> ImageFile.ImageFile:
 
 
 def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
-    """How many numbers an image has; raises as `check_size` does."""
+    """How many numbers an image has; raises as `check_size` does, and ValueError where no strip of a TIFF has a row."""
     is_fax = image.format == "TIFF" and image.mode == "1"  # a blank page takes a bit a row
     is_raw, is_bounded = image.tile and image.tile[0][0] == "raw", image.format in BOUNDED_FORMATS and not is_fax
     ratio = 1.0 if is_raw else float(MAX_DEFLATE_RATIO) if is_bounded else float("inf")
-    return check_size(content, image.width, image.height, len(image.getbands()), ratio)
+    numbers = check_size(content, image.width, image.height, len(image.getbands()), ratio)
+    rows = max((tile[1][3] for tile in image.tile), default=image.height)
+    if image.format == "TIFF" and rows < image.height:  # Pillow would leave the others black
+        raise ValueError(f"it says {image.height} rows of pixels, and has {rows}")
+    return numbers
 
 
 def check_size(content: Path | BytesIO, width: int, height: int, bands: int, ratio: float) -> int:
