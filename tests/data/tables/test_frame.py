@@ -102,6 +102,13 @@ def test_what_a_frame_may_not_hold() -> None:
             load(pd.DataFrame({"x": values}))
 
 
+def test_what_a_frame_may_not_hold_can_be_dropped() -> None:
+    frame = pd.DataFrame({"json": [{"a": i} for i in range(60)], "n": np.arange(60) / 4})
+    tables = [load(frame.iloc[k:], DataOptions(drop=("json",), split="test", holdout=0.3)) for k in (0, 1)]
+    assert 0 < len(tables[0]) < 30
+    assert set(tables[1].x.flatten().tolist()) == set(tables[0].x.flatten().tolist()) - {0.0}
+
+
 def test_values_that_a_column_cannot_have() -> None:
     table = from_frame(pd.DataFrame({"size": ["small", "large"] * 5, "n": range(10)}))
     with pytest.raises(UserError, match="size, row 2: 'smal' is none of its 2 categories. Did you mean .small"):

@@ -3,6 +3,7 @@
 import gzip
 import sqlite3
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 
 from ganvas.data import DataOptions, load
 from ganvas.data.tables.frame import as_written, to_frame
-from ganvas.data.tables.sql import read_sql
+from ganvas.data.tables.sql import read_sql, typed_column
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
 from ganvas.inference.training_data import source_name
@@ -195,6 +196,15 @@ def test_a_database_that_claims_more_memory_than_there_is(tmp_path: Path, monkey
     monkeypatch.setattr(sqlalchemy.engine.CursorResult, "fetchall", fetch)
     with pytest.raises(UserError, match="shop.db cannot be read: its rows need more memory than there is"):
         load(f"sqlite:///{tmp_path}/shop.db")
+
+
+def test_queries_have_colons_and_rows_uuids(tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    sqlite3.connect(tmp_path / "x.db").close()
+    frame, name = read_sql(f"sqlite:///{tmp_path / 'x.db'}#SELECT 'a:b' AS x, ':c' AS y, '::d' AS z")
+    assert (frame.values.tolist(), name) == ([["a:b", ":c", "::d"]], "query")
+    ids = pd.Series([uuid4(), None, uuid4()], dtype=object)
+    assert typed_column(ids).tolist()[::2] == [str(value) for value in ids[::2]]
 
 
 def test_texts_are_written_as_the_source_has_them(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ..options import DataOptions
 from .columns import PLAIN_TEXT, Column
 from .identifiers import new_identifiers
 from .kinds import BadValueError, Choice, Values, infer, parse_choice
-from .series import encode_series, is_text, without_arrow
+from .series import encode_series, hash_values, is_text, without_arrow
 from .table import Table
 from .texts import (
     NumberFormat,
@@ -50,7 +50,14 @@ def from_frame(
     for place, label in enumerate(frame.columns):
         column_name = str(label)
         series = without_arrow(frame.iloc[:, place])
-        column, column_notes, x, row_hashes = read_column(column_name, series, choices.get(column_name), frame, where)
+        try:
+            column, column_notes, x, row_hashes = read_column(
+                column_name, series, choices.get(column_name), frame, where
+            )
+        except UserError:
+            if column_name not in options.drop:
+                raise
+            row_hashes = hash_values(np.array([repr(value) for value in series], object))
         hashes = hashes * np.uint64(0x100000001B3) ^ row_hashes
         if column_name in options.drop:
             continue

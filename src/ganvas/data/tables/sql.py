@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from ...errors import UserError, did_you_mean, first_line
 from ..dataset import Dataset, split_dataset
@@ -65,7 +66,7 @@ def read_sql(source: str) -> tuple["pd.DataFrame", str]:
             if statement := READ_ONLY.get(engine.dialect.name):
                 connection.execute(sqlalchemy.text(statement))
             if QUERY_PATTERN.match(target):
-                query, name = sqlalchemy.text(target), "query"
+                query, name = sqlalchemy.text(target.replace(":", r"\:")), "query"  # which would ask for parameters
             else:
                 query, name = find_table(sqlalchemy, connection, target.strip(), hide(source))
             result = connection.execute(query)
@@ -86,8 +87,13 @@ def read_sql(source: str) -> tuple["pd.DataFrame", str]:
 
 
 def typed_column(values: "pd.Series") -> "pd.Series":
-    """A column of Python's objects with the type that all have; whole numbers stay so beside missing ones."""
+    """A column of Python's objects with the type that all have; whole numbers stay so beside missing ones.
+
+    UUIDs become texts.
+    """
     present = values.dropna()
+    if len(present) and all(type(value) is UUID for value in present):
+        return values.map(str, na_action="ignore")
     is_whole = 0 < len(present) < len(values) and all(type(value) is int for value in present)
     return values.astype("Int64") if is_whole and present.abs().max() < 2**63 else values.infer_objects()
 
