@@ -366,7 +366,7 @@ def check_decodable(content: Path | BytesIO, image: ImageFile.ImageFile) -> int:
     is_raw, is_bounded = image.tile and image.tile[0][0] == "raw", image.format in BOUNDED_FORMATS and not is_fax
     ratio = 1.0 if is_raw else float(MAX_DEFLATE_RATIO) if is_bounded else float("inf")
     numbers = check_size(content, image.width, image.height, len(image.getbands()), ratio)
-    rows = max((tile[1][3] for tile in image.tile), default=image.height)
+    rows = max((tile.extents[3] for tile in image.tile if tile.extents), default=image.height)
     if image.format == "TIFF" and rows < image.height:  # Pillow would leave the others black
         raise ValueError(f"it says {image.height} rows of pixels, and has {rows}")
     return numbers
