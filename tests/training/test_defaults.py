@@ -52,9 +52,9 @@ def test_what_is_not_given_is_chosen_said_and_stored(tmp_path: Path, capsys: pyt
     )
     err = capsys.readouterr().err
     assert "for emoji: --net resize --fine-convolutions 1 --latent 64 " in err
-    assert "--augment shift --batch-size 32 --ema-decay 0.998 --lr-decay 0.5" in err
+    assert "--augment shift,color --batch-size 32 --ema-decay 0.998 --lr-decay 0.5" in err
     values = stored(tmp_path / "run")
-    chosen = as_json(PICTURE_DEFAULTS)
+    chosen = as_json(PICTURE_DEFAULTS | {"augment": ("shift", "color")})
     del chosen["steps"], chosen["width"]
     assert values["chosen"] == chosen
     assert {name: values[name] for name in chosen} == chosen
@@ -123,6 +123,10 @@ def test_many_examples_are_seen_as_they_are() -> None:
     x = np.zeros((FEW_EXAMPLES, 8, 8, 1), np.uint8)
     assert choose_defaults(ganvas.DCGAN(), from_array(x), {})[0].augment == ()
     assert choose_defaults(ganvas.DCGAN(), load("digits"), {})[0].augment == ("shift",)
+    for n, kinds in ((1999, ("shift", "color")), (2000, ("shift",)), (20_000, ())):
+        images = from_array(np.zeros((n, 8, 8, 3), np.uint8))
+        assert choose_defaults(ganvas.DCGAN(), images, {})[0].augment == kinds
+        assert choose_defaults(ganvas.DCGAN(augment=("flip",)), images, {})[0].augment == ("flip",)
 
 
 class OtherDCGAN(ganvas.DCGAN):

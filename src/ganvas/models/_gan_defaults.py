@@ -2,15 +2,18 @@
 
 A generator that enlarges its maps by interpolation, all of whose norms see the noise (arXiv:1810.01365), and a
 discriminator without normalisation, with a further convolution for fine detail, both small, since on a processor the
-number of steps counts most; the relativistic loss (arXiv:2501.05441), R1 on every 16th batch (arXiv:1912.04958), large
-steps of Adam that shrink to 0 over the second half, and averages of weights over five hundred steps.  Where examples
-are few, D sees them shifted.  For figures beside those of others see docs/models/dcgan.md.
+number of steps counts most; the relativistic loss (arXiv:2501.05441), R1 on every 16th batch (arXiv:1912.04958),
+large steps of Adam that shrink to 0 over the second half, and averages of weights over five hundred steps.  Where
+examples are few, D sees them shifted; where coloured ones are very few, their colours are changed too.  For figures
+beside those of others see docs/models/dcgan.md.
 """
 
 from collections.abc import Set
 from typing import Any
 
-from ..data import Data
+import torch
+
+from ..data import Data, Dataset
 from ._defaults import FEW_EXAMPLES, fit_schedule
 
 PICTURE_DEFAULTS: dict[str, Any] = {
@@ -19,6 +22,8 @@ PICTURE_DEFAULTS: dict[str, Any] = {
     "betas": (0.5, 0.99), "augment": ("shift",), "batch_size": 32,
     "steps": 10000, "ema_decay": 0.998, "lr_decay": 0.5,
 }  # fmt: skip
+VERY_FEW_EXAMPLES = 2000
+"""coloured examples below which D learns them by heart within minutes, unless their colours change"""
 SLOPE = {"gp", "r1", "r2", "weight_clip", "spectral_norm", "norm_d"}
 """options that hold D's slope: where one is given, R1 is not chosen as well"""
 REPLACEMENTS = {"penalty_interval": SLOPE, "r1": {"gp", "weight_clip", "spectral_norm"}}
@@ -33,4 +38,11 @@ def picture_defaults(
         return {}
     unused = {"r1", "penalty_interval"} if given & SLOPE else set[str]()
     unused |= set() if len(data) < FEW_EXAMPLES else {"augment"}
+    if values is PICTURE_DEFAULTS and len(data) < VERY_FEW_EXAMPLES and has_colours(data):
+        values = values | {"augment": ("shift", "color")}
     return fit_schedule({name: value for name, value in values.items() if name not in unused}, given)
+
+
+def has_colours(data: Data) -> bool:
+    """Whether examples are in memory as bytes of red, green and blue, not the channels of a measurement."""
+    return isinstance(data, Dataset) and data.x.dtype == torch.uint8 and data.shape[0] in (3, 4)
