@@ -87,24 +87,27 @@ def doctor(
         return int(bool(problems))
     group = run_records.find_group(run)
     reports = [examine_run(folder) for folder in group or [run_records.find_run(run)]]
-    lines = [line for lines, result, _ in reports for line in [f"{result['run']}:"] * bool(group) + lines]
+    lines = [line for lines, result, *_ in reports for line in [f"{result['run']}:"] * bool(group) + lines]
     if any(lines for lines, *_ in reports):
-        print_result(lines, {"group": run, "runs": [r for _, r, _ in reports]} if group else reports[0][1], json)
+        print_result(lines, {"group": run, "runs": [r for _, r, *_ in reports]} if group else reports[0][1], json)
     for error in [error for *_, error in reports if error]:
         raise error
-    return int(any(file["state"] in LOSSES for _, r, _ in reports for file in r["files"]["others"]))
+    return int(any(is_lossy for _, _, is_lossy, _ in reports))
 
 
-def examine_run(folder: Path) -> tuple[list[str], dict[str, Any], UserError | None]:
-    """What is wrong with a run's training and files, in lines and for programs; why its log says nothing, if so."""
+def examine_run(folder: Path) -> tuple[list[str], dict[str, Any], bool, UserError | None]:
+    """What is wrong with a run's training and files, in lines and for programs.
+
+    Then whether files are damaged or missing, and why the log says nothing, if so.
+    """
     files = check_files(folder) if folder.is_dir() else []
     about, result = describe_files(files), {"files": files_to_dict(files)}
     is_lossy = any(report.state in LOSSES for report in files)
     try:
         lines, diagnosis = diagnose_run(folder)
     except UserError as error:
-        return about if is_lossy else [], {"run": str(folder), "error": str(error)} | result, error
-    return [*about, *lines] if is_lossy else [*lines, *about], diagnosis | result, None
+        return about if is_lossy else [], {"run": str(folder), "error": str(error)} | result, is_lossy, error
+    return [*about, *lines] if is_lossy else [*lines, *about], diagnosis | result, is_lossy, None
 
 
 def diagnose_run(folder: Path) -> tuple[list[str], dict[str, Any]]:

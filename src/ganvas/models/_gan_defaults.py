@@ -44,5 +44,6 @@ def picture_defaults(
 
 
 def has_colours(data: Data) -> bool:
-    """Whether examples are in memory as bytes of red, green and blue, not the channels of a measurement."""
-    return isinstance(data, Dataset) and data.x.dtype == torch.uint8 and data.shape[0] in (3, 4)
+    """Whether examples are bytes of red, green and blue, not the channels of a measurement."""
+    some = data.in_memory
+    return isinstance(some, Dataset) and some.x.dtype == torch.uint8 and some.shape[0] in (3, 4)

@@ -136,7 +136,7 @@ class ResizeConv2d(nn.Conv2d):
         self.remainder: Size = (large[1] % h, large[2] % w)
 
     def forward(self, x: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs h2 w2"]:
-        kernel = self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        kernel = self.weight.flip(2, 3).permute(1, 2, 3, 0).contiguous().permute(0, 3, 1, 2)  # as vmap can do it too
         h, w = self.scale
         sums = avg_pool2d(kernel, self.scale, stride=1, padding=(h - 1, w - 1), divisor_override=1)
         return conv_transpose2d(x, sums, self.bias, self.scale, 1, self.remainder)
