@@ -1,6 +1,6 @@
 """Does a conditional GAN draw the class that it is asked for, and can a classifier learn from its images?
 
-    python3 dev.py run python benchmarks/conditional.py ../shared/data/mnist.npz [OUT] [--net conv --steps 6000]
+    python3 dev.py run python benchmarks/conditional.py ../shared/data/mnist.npz [OUT] [--net conv]
 
 CGAN learns MNIST, or Fashion-MNIST, 28 x 28, as `ganvas train cgan` does without options; with --net conv in 6,000
 steps of 64 images with convolutional networks of width 32.  Labels come by projection unless --conditioning says

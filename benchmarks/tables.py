@@ -8,7 +8,7 @@ digit equal to it); usefulness what scikit-learn's gradient boosting, with its d
 it has learnt from synthetic ones: the macro F1 of a category, R2 of a number, beside what it predicts when it has
 learnt from the real rows.  TabDDPM (Kotelnikov et al., arXiv:2209.15421, tables 4 and 5), whose values are quoted, has
 a tuned CatBoost in its place, and tunes each generator for the table; quality and seconds of CTGAN and TVAE are those
-that SDGym's stored results have for Adult (2026).  Rare is CTGAN's own protocol (arXiv:1907.00503, section 5.2): the F1
+that SDGym's stored results have for Adult (2026).  Rare is CTGAN's own protocol (arXiv:1907.00503): the F1
 of the rarer class, a mean over a decision tree, AdaBoost, logistic regression and a small MLP.  Seconds are of a
 process on this machine, training and prior.
 """

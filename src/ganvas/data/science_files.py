@@ -54,9 +54,9 @@ def files_with(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """A file that has one of these suffixes, or those in a folder, by their names."""
     if not path.is_dir():
         return [path] if has_suffix(path, suffixes) else []
-    names = (entry.name for entry in os.scandir(path))  # a Path for each of 50,000 would take a fifth of a second
-    files = [path / name for name in names if name.lower().endswith(suffixes) and not is_ignored(name)]
-    return sorted(file for file in files if not file.is_dir())
+    entries = (entry for entry in os.scandir(path) if entry.name.lower().endswith(suffixes))
+    # a Path for each of 50,000 entries, and asking the disk for its kind anew, would take a fifth of a second
+    return sorted(path / entry.name for entry in entries if not is_ignored(entry.name) and not entry.is_dir())
 
 
 def excluded_notes(path: Path, files: list[Path]) -> list[str]:

@@ -45,5 +45,5 @@ def picture_defaults(
 
 def has_colours(data: Data) -> bool:
     """Whether examples are bytes of red, green and blue, not the channels of a measurement."""
-    some = data.in_memory
-    return isinstance(some, Dataset) and some.x.dtype == torch.uint8 and some.shape[0] in (3, 4)
+    examples = data.in_memory
+    return isinstance(examples, Dataset) and examples.x.dtype == torch.uint8 and examples.shape[0] in (3, 4)

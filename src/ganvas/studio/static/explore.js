@@ -88,11 +88,11 @@ $("#upload")?.addEventListener("change", async (event) => {
   if (!file) return;
   fault.hidden = true;
   try {
-    const upload = await ask(`${base}/upload`, file);
-    const end = (id) => element("button", { type: "button", class: "quiet", onclick: () => { $(id).value = upload.upload; } }, id === "#first" ? "Walk from it" : "Walk to it");
+    const answer = await ask(`${base}/upload`, file);
+    const end = (id) => element("button", { type: "button", class: "quiet", onclick: () => { $(id).value = answer.upload; } }, id === "#first" ? "Walk from it" : "Walk to it");
     $("#uploads").prepend(element("div", { class: "card" },
-      element("img", { src: upload.picture, alt: `${file.name}, and what the model makes of it` }), element("p", {}, file.name),
-      element("p", { class: "actions" }, element("button", { type: "button", onclick: () => start(state.seed, upload.upload) }, "Turn it by hand"), end("#first"), end("#last"))));
+      element("img", { src: answer.picture, alt: `${file.name}, and what the model makes of it` }), element("p", {}, file.name),
+      element("p", { class: "actions" }, element("button", { type: "button", onclick: () => start(state.seed, answer.upload) }, "Turn it by hand"), end("#first"), end("#last"))));
   } catch (error) {
     fail(fault, error);
   }
