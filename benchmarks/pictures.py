@@ -36,7 +36,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganvas.config import TrainConfig
-from ganvas.data import Dataset, Scaling, load
+from ganvas.data import DataOptions, Dataset, Scaling, load
 from ganvas.data.array_files import split_key
 from ganvas.errors import UserError
 from ganvas.inference.trained import Trained
@@ -55,7 +55,9 @@ from _fastgan import BATCH, LATENT, FastGAN, sides_of
 from _support import collect, parser, paste, print_table, save, tutorial_gan_steps
 
 CPU = torch.device("cpu")
-N_SAMPLES, N_SHOWN, MINUTE, TRIAL_STEPS = 1000, 16, 60.0, 20
+N_SAMPLES, N_SHOWN, MINUTE = 1000, 16, 60.0
+TRIAL_STEPS, TRIAL_SHARE = 5, 0.03
+"""steps that say how many fit into the share of the time in which steps are then timed"""
 COLUMNS = {
     "minutes": ("minutes", "g"), "steps": ("steps", ",.0f"), "images": ("images", ",.0f"), "ms": ("ms a step", ".1f"),
     "parameters": ("parameters", ",.0f"), "kid": ("KID", ".4f"), "precision": ("precision", ".3f"),
@@ -103,8 +105,10 @@ def ganvas_training(contender: Contender, data: Dataset, seed: int, budget: Budg
     config = TrainConfig(**defaults.training | {"steps": 10**9, "seed": seed} | contender.training)
     if config.lr_decay:
         trial = train(model, data, config, initialize_state(model, data.shape, seed, CPU))
-        budget.measure(trial, TRIAL_STEPS)  # the first steps are slower
-        config = replace(config, steps=round(budget.seconds * TRIAL_STEPS / budget.measure(trial, TRIAL_STEPS)))
+        for share in (TRIAL_SHARE / 3, TRIAL_SHARE):  # the first steps are slower
+            n = max(1, round(share * budget.seconds * TRIAL_STEPS / budget.measure(trial, TRIAL_STEPS)))
+            seconds = budget.measure(trial, n)
+        config = replace(config, steps=max(1, round(budget.seconds * n / seconds)))
     state = initialize_state(model, data.shape, seed, CPU)
 
     def samples() -> Tensor:
@@ -200,18 +204,19 @@ def picture(x: Tensor) -> Image.Image:
     return ground.resize((scale * image.width, scale * image.height), Image.Resampling.NEAREST)
 
 
-def load_images(name: str) -> Dataset:
-    """Images by name or path; of an .npz whose array is not named the first of images.
+def load_images(name: str, size: int = 0) -> Dataset:
+    """Images by name or path, of this height and width if it is given; of an .npz whose array is not named the first.
 
     Those of another array have its name besides the file's.  Raises UserError where there are no images.
     """
+    options = DataOptions(size=str(size) if size else None)
     file, key = split_key(name)
     if not file.lower().endswith(".npz") or not Path(file).is_file():
-        data = load(name)
+        data = load(name, options)
     else:
         with np.load(file) as arrays:
             first = next((array for array in arrays if arrays[array].ndim >= 3), None)
-        data = load(f"{file}:{key or first}" if key or first else file)
+        data = load(f"{file}:{key or first}" if key or first else file, options)
         data = replace(data, name=f"{data.name}-{key}") if key and key.partition(",")[0] != first else data
     if not data.has_images:
         raise UserError(f"{name} holds vectors, and this benchmark compares images")
@@ -289,6 +294,7 @@ def main() -> None:
     words.add_argument("--only", default=",".join(CONTENDERS), help="models, such as dcgan,vae")
     words.add_argument("--at", type=ascending_minutes, default="1,2,5", help="minutes at which to measure: 1,2,5")
     words.add_argument("--cpu", action="store_true", help="measure processor time, with one thread")
+    words.add_argument("--size", type=int, default=0, help="height and width to bring images to, unless 0")
     words.add_argument("--examples", type=int, default=0, help="images to learn from, of all that there are")
     words.add_argument("--out", type=Path, default=Path("runs/pictures"))
     options = words.parse_args()
@@ -296,7 +302,7 @@ def main() -> None:
     if unknown := set(names) - set(CONTENDERS):
         words.error(f"no {', '.join(sorted(unknown))} among {', '.join(CONTENDERS)}")
     try:
-        collections = [load_images(name) for name in options.data]
+        collections = [load_images(name, options.size) for name in options.data]
         for data in collections:
             check(data, names)
         for data in collections:

@@ -359,6 +359,7 @@ def test_pictures_are_the_first_images_of_an_archive_or_those_that_are_named(tmp
     assert {key: (data.name, data.x.amax().item()) for key, data in named.items()} == {
         "": ("emoji", 0), ":flat": ("emoji", 0), ":round": ("emoji-round", 9),
     }  # fmt: skip
+    assert [named[""].shape, load_images(f"{tmp_path}/emoji.npz", 4).shape] == [(4, 8, 8), (4, 4, 4)]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,21 @@ def test_of_doubles_the_first_is_unique() -> None:
     assert parse_constraint("unique start, end", COLUMNS).holds(x).tolist() == [True, True, False, True]
 
 
+def test_unique_looks_at_rows_of_equal_keys_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So what it takes of memory is a key a row, however many columns a table larger than memory has."""
+    monkeypatch.setattr(module, "PART_ROWS", 10)
+    x = rows(200)
+    x[:, 0] = torch.arange(200.0)
+    x[57, :2], x[199, :2], x[3, 0] = x[2, :2], x[2, :2], torch.nan
+    x[120, 0], x[121, 0], x[120:122, 1] = 0.0, -0.0, 8.0
+    looked_at, holds = list[int](), Constraint.holds
+    monkeypatch.setattr(Constraint, "holds", lambda self, x: looked_at.append(len(x)) or holds(self, x))
+    constraint = parse_constraint("unique start, end", COLUMNS)
+    assert constraint.broken_rows(x).tolist() == [57, 121, 199]
+    assert looked_at == [5]
+    assert not len(constraint.broken_rows(x[3:57]))
+
+
 def test_a_table_learns_gaps_and_decodes_rows() -> None:
     x = rows(400)
     table = Table(x=x, columns=COLUMNS, name="t").with_own_encoding(["end >= start", "net + tax = total"])

@@ -49,6 +49,9 @@ def test_identifiers_are_new() -> None:
     table = from_frame(frame)
     assert [column.kind for column in table.columns] == ["identifier", "identifier", "category", "identifier"]
     assert "identifiers, not learnt: id, code, hash; samples have new ones" in table.notes
+    frame.loc[3, "code"] = None
+    learnt_gaps = "identifiers, not learnt: id, code, hash; samples have new ones, and where code is missing is learnt"
+    assert learnt_gaps in from_frame(frame).notes
     made = to_frame(table.columns, table.x.numpy()[:5], seed=3)
     assert made.id.tolist() == [61, 62, 63, 64, 65]
     assert made.code.tolist() == ["C-00060", "C-00061", "C-00062", "C-00063", "C-00064"]

@@ -201,8 +201,11 @@ def category_text(value: Any) -> str:
 def kind_notes(columns: Sequence[Column]) -> list[str]:
     """What to say of columns that are not learnt, and of missing values."""
     notes = []
-    if names := [column.name for column in columns if column.kind == "identifier"]:
-        notes.append(f"identifiers, not learnt: {join_names(names)}; samples have new ones")
+    identifiers = [column for column in columns if column.kind == "identifier"]
+    if names := [column.name for column in identifiers]:
+        what = f"identifiers, not learnt: {join_names(names)}; samples have new ones"
+        gaps = [column.name for column in identifiers if column.is_learnt]
+        notes.append(what + (f", and where {join_names(gaps)} is missing is learnt" if gaps else ""))
     if names := [column.name for column in columns if column.kind == "constant"]:
         notes.append(f"constant, not learnt: {join_names(names)}")
     tokens: dict[str, list[str]] = {}
