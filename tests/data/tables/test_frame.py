@@ -1,8 +1,10 @@
 """Frames as numbers and back: every kind of column, in every type that a frame may have."""
 
 import datetime as dt
+import threading
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from ganvas.data import DataOptions, load
+from ganvas.data.tables import frame as frame_module
 from ganvas.data.tables.columns import Column, column_from_json
 from ganvas.data.tables.frame import from_frame, to_frame, to_numbers
 from ganvas.data.tables.table import Table
@@ -197,3 +200,21 @@ def test_a_frame_of_polars_keeps_whole_and_boolean_columns_of_which_values_are_m
     assert pa.Table.from_pandas(back)["age"].type == pa.int16()
     for name in ("age", "member", "born", "at", "cost", "town"):
         assert pa.Table.from_pandas(back)[name].to_pylist() == ARROW[name].to_pylist()
+
+
+def test_columns_are_read_side_by_side_and_of_several_errors_the_first_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    meet = threading.Barrier(2, timeout=30)  # which one thread alone would wait at in vain
+    read, waited = frame_module.read_column, set[str]()
+
+    def read_column(name: str, *rest: Any) -> Any:
+        if name in ("a", "b"):
+            waited.add(name)
+            meet.wait()
+        return read(name, *rest)
+
+    monkeypatch.setattr(frame_module, "read_column", read_column)
+    monkeypatch.setattr(frame_module, "CORES", 2)
+    frame = pd.DataFrame({"a": range(9), "b": range(9), "c": [{}] * 9, "d": [[]] * 9})
+    with pytest.raises(UserError, match="the column c has dictionaries"):
+        from_frame(frame)
+    assert waited == {"a", "b"}

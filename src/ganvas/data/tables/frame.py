@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from ...errors import UserError, did_you_mean
+from ...io.parallel import CORES, in_parallel
 from ..listing import join_names
 from ..options import DataOptions
 from .columns import PLAIN_TEXT, Column
@@ -29,7 +30,8 @@ from .texts import (
     parse_times,
 )
 
-ROWS_AT_ONCE = 8192
+ROWS_AT_ONCE, MAX_WORKERS = 8192, 4
+"""rows of a part, and columns that are read side by side, each of which takes memory meanwhile"""
 TYPE_NAMES = {"bool": bool, "int": int, "float": float}
 
 
@@ -47,23 +49,24 @@ def from_frame(
         raise UserError(f"{where} has no rows: give one or more")
     columns, notes, numbers = list[Column](), list[str](), list[np.ndarray]()
     hashes = np.zeros(len(frame), np.uint64)
-    for place, label in enumerate(frame.columns):
-        column_name = str(label)
+
+    def read(place: int) -> tuple[Column | None, list[str], np.ndarray, np.ndarray]:
+        column_name = str(frame.columns[place])
         series = without_arrow(frame.iloc[:, place])
         try:
-            column, column_notes, x, row_hashes = read_column(
-                column_name, series, choices.get(column_name), frame, where
-            )
+            return read_column(column_name, series, choices.get(column_name), frame, where)
         except UserError:
             if column_name not in options.drop:
                 raise
-            row_hashes = hash_values(np.array([repr(value) for value in series], object))
+            return None, [], np.empty(0), hash_values(np.array([repr(value) for value in series], object))
+
+    parts = in_parallel(read, range(frame.shape[1]), workers=min(CORES, MAX_WORKERS))
+    for label, (column, column_notes, x, row_hashes) in zip(frame.columns, parts, strict=True):
         hashes = hashes * np.uint64(0x100000001B3) ^ row_hashes
-        if column_name in options.drop:
+        if column is None or str(label) in options.drop:
             continue
-        if not isinstance(label, str):
-            column = replace(column, details={**column.details, "label": label})
-        columns.append(column)
+        more = {} if isinstance(label, str) else {"label": label}
+        columns.append(replace(column, details=column.details | more))
         notes += column_notes
         if column.is_learnt:
             numbers.append(x)

@@ -145,7 +145,8 @@ def encode_texts(
     hashes = row_hashes(hash_values(texts.to_numpy(zero_copy_only=False)), codes)
     if is_file:
         details = dict(details)
-        texts, codes = keep(pc.utf8_trim_whitespace(texts), codes)
+        if not (trimmed := pc.utf8_trim_whitespace(texts)).equals(texts):
+            texts, codes = keep(trimmed, codes)
         known = MISSING if missing is None else missing
         token = pc.is_in(texts, pa.array(known, texts.type)).to_numpy(zero_copy_only=False)
         also = pc.is_in(texts, pa.array(NUMBER_MISSING, texts.type)).to_numpy(zero_copy_only=False) & ~token

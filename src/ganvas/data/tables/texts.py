@@ -150,6 +150,7 @@ def with_decimals(texts: "pa.Array", form: NumberFormat) -> NumberFormat:
 
 def parse_numbers(texts: "pa.Array", form: NumberFormat) -> np.ndarray:
     """The numbers that texts are, NaN of those that are none."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     if form.prefix or form.suffix:
@@ -159,9 +160,11 @@ def parse_numbers(texts: "pa.Array", form: NumberFormat) -> np.ndarray:
             texts = pc.replace_substring(texts, mark, "")
     if form.decimal != ".":
         texts = pc.replace_substring(texts, form.decimal, ".")
-    if (bad := ~matches(texts, PLAIN)).any():
-        texts = pc.if_else(bad, None, texts)
-    numbers = np.array(pc.cast(texts, "float64").to_numpy(zero_copy_only=False), np.float64)
+    try:
+        parsed = pc.cast(texts, "float64")  # it takes what PLAIN does, and words for infinity and NaN
+    except pa.ArrowInvalid:
+        parsed = pc.cast(pc.if_else(matches(texts, PLAIN), texts, None), "float64")
+    numbers = np.array(parsed.to_numpy(zero_copy_only=False), np.float64)
     numbers[np.isinf(numbers)] = np.nan  # 1e999
     return numbers
 
