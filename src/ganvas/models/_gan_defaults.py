@@ -30,16 +30,21 @@ REPLACEMENTS = {"penalty_interval": SLOPE, "r1": {"gp", "weight_clip", "spectral
 """see `Model.replacements`"""
 
 
-def picture_defaults(
-    net: str, data: Data, given: Set[str], values: dict[str, Any] = PICTURE_DEFAULTS
-) -> dict[str, Any]:
-    """The values for images, for options that are not given; none where `net` is, since they go with other networks."""
+def picture_defaults(net: str, data: Data, given: Set[str]) -> dict[str, Any]:
+    """`PICTURE_DEFAULTS` for options that are not given; colours change too where very few examples have them."""
+    changes = {"augment": ("shift", "color")} if len(data) < VERY_FEW_EXAMPLES and has_colours(data) else {}
+    return image_defaults(net, data, given, PICTURE_DEFAULTS | changes)
+
+
+def image_defaults(net: str, data: Data, given: Set[str], values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values for images that fit the data, for options that are not given.
+
+    None where `net` is given, since they go with other networks.
+    """
     if not data.has_images or ("net" in given and net != "auto"):
         return {}
     unused = {"r1", "penalty_interval"} if given & SLOPE else set[str]()
     unused |= set() if len(data) < FEW_EXAMPLES else {"augment"}
-    if values is PICTURE_DEFAULTS and len(data) < VERY_FEW_EXAMPLES and has_colours(data):
-        values = values | {"augment": ("shift", "color")}
     return fit_schedule({name: value for name, value in values.items() if name not in unused}, given)
 
 

@@ -32,7 +32,7 @@ from ..nn.mlp import Activation, DecoderNorm, FourierFeatures, Norm
 from ..objectives.adversarial import generator_loss
 from ._defaults import fit_schedule
 from ._gan import Adversarial
-from ._gan_defaults import picture_defaults
+from ._gan_defaults import image_defaults
 from ._gan_networks import finalize_network
 
 SCALE = 3.0
@@ -94,7 +94,7 @@ class R3GAN(Adversarial):
     def defaults_for(self, data: Data, given: Set[str]) -> dict[str, Any]:
         if data.shape in ((2,), (3,)):
             return fit_schedule(MIXTURE_DEFAULTS, given)
-        return picture_defaults(self.net, data, given, IMAGE_DEFAULTS)
+        return image_defaults(self.net, data, given, IMAGE_DEFAULTS)
 
     def step_key(self, global_step: int, batch_size: int, dataset_size: int) -> Hashable | None:
         return None if global_step < self.burn_in else tuple(self.penalties(global_step))

@@ -97,7 +97,7 @@ async def receive_file(root: Path, upload: str | None, name: str, parts: AsyncIt
     folder = upload_folder(root, upload)
     if count(folder)[0] >= MAX_FILES:
         raise UserError(f"these are more than {MAX_FILES} files: put them in a .zip, or name their folder")
-    used, total = sum(count(other)[1] for other in root.iterdir()), 0
+    used, total = sum(count(other)[1] for other in root.iterdir() if other.is_dir()), 0
     file = open_unused(folder / place)
     path = Path(file.name)
     try:
