@@ -17,7 +17,7 @@ PYTHON = [*SOURCES, *TESTS, *sorted((ROOT / "benchmarks").rglob("*.py")), ROOT /
 FILE_LINES, FUNCTION_LINES = 400, 60
 """most lines of a file, and of a function"""
 CEILINGS = {
-    ".": 1615,
+    ".": 1620,
     "cli": 2615,
     "data": 11650,
     "diagnostics": 232,

@@ -27,6 +27,8 @@ def test_probabilities_of_a_block_sum_to_one(shape: TableShape) -> None:
     for part in shape.entry_slices:
         torch.testing.assert_close(p[:, part].sum(1), torch.ones(50))
         torch.testing.assert_close(p[:, part], y[:, part].softmax(1))
+        torch.testing.assert_close(shape.probabilities(y)[:, part], p[:, part])
+    assert not shape.probabilities(y)[:, [6, 12]].any()
     assert torch.equal(shape.take_positions(shape.log_probabilities(y)), y[:, [6, 12]])
 
 

@@ -110,6 +110,11 @@ class TableShape(tuple[int, ...]):
         parts = y.split(self.sizes, 1)
         return torch.cat([part if i % 2 else part.log_softmax(1) for i, part in enumerate(parts)], 1)
 
+    def probabilities(self, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """The probabilities themselves, and 0 at positions: one that is far from 0 would overflow, and its gradient."""
+        parts = y.split(self.sizes, 1)
+        return torch.cat([torch.zeros_like(part) if i % 2 else part.softmax(1) for i, part in enumerate(parts)], 1)
+
     def take_positions(self, y: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """The positions of rows; by slices, since a GPU would wait for places that are a tuple of Python's."""
         return torch.cat([y[:, i : i + 1] for i in self.positions], 1) if self.positions else y[:, :0]

@@ -120,6 +120,20 @@ def test_gumbel_outputs_are_probabilities_a_block(training: bool) -> None:
     assert (y.grad.abs().sum(0)[wide] > 0).all()
 
 
+@pytest.mark.parametrize("position", [-200.0, 30.0, 200.0])
+def test_a_position_far_from_the_middle_has_finite_gradients(position: float) -> None:
+    """exp(30 / 0.2) is beyond float32: GANs on tables skipped such steps, and then gave up."""
+    y = torch.randn(20, *SHAPE)
+    y[:, [6, 11]] = position
+    layer = GumbelOutput(SHAPE).train()
+    y.requires_grad_()
+    (gradient,) = torch.autograd.grad((layer(y) * torch.randn(20, *SHAPE)).sum(), y)
+    assert gradient.isfinite().all()
+    mean = Columns(SHAPE, y, torch.zeros(2)).mean
+    (gradient,) = torch.autograd.grad((mean * torch.randn(20, *SHAPE)).sum(), y)
+    assert gradient.isfinite().all()
+
+
 def test_gumbel_noise_draws_entries_by_their_probabilities() -> None:
     """The largest of logits with Gumbel noise is entry i with probability softmax_i."""
     y = torch.randn(1, *SHAPE).expand(8000, -1)

@@ -34,7 +34,7 @@ class Columns(NamedTuple):
     @property
     def mean(self) -> Float[Tensor, "n d"]:
         """Probabilities of entries, and the most likely positions."""
-        return self.shape.with_positions(self.shape.log_probabilities(self.y).exp(), self.location.clamp(0, 1))
+        return self.shape.with_positions(self.shape.probabilities(self.y), self.location.clamp(0, 1))
 
     @property
     def location(self) -> Float[Tensor, "n m"]:
@@ -114,6 +114,6 @@ class GumbelOutput(nn.Module):
             tiny = torch.finfo(y.dtype).tiny
             gumbel = -(-(torch.rand_like(y) + tiny).log() + tiny).log()
             logits = (y + gumbel) / self.temperature
-        p = self.shape.log_probabilities(logits).exp()
+        p = self.shape.probabilities(logits)
         u = 0.5 + self.shape.interval_share(p) * (self.shape.take_positions(y).sigmoid() - 0.5)
         return self.shape.with_positions(p, u)
