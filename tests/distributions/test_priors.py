@@ -21,6 +21,7 @@ from ganvas.inference.trained import load_trained
 from ganvas.io.run_folder import WEIGHTS_FILE
 from ganvas.io.safetensors import read_safetensors
 from ganvas.model import EncoderModel
+from ganvas.randomness import make_generator
 from tests.support.cli import TINY, said, told
 from tests.support.failures import failing
 from tests.support.models import MODELS, small
@@ -81,6 +82,20 @@ def test_a_mixture_has_as_many_components_as_make_held_out_codes_likelier(monkey
     assert fitted.held_out["mixture"] == pytest.approx(log_density, abs=0.2)
     monkeypatch.setattr(priors, "MAX_WORK", 50 * 2700 * 4)
     assert len(fit_priors(codes, kinds=["mixture"]).priors["mixture"].weight) == 50
+
+
+def test_few_codes_have_few_components_and_a_rare_cluster_its_share() -> None:
+    """Thirty are learnt by heart; then N(0, I) was taken, from which a rare class hardly comes."""
+    codes = torch.randn(1000, 9)
+    codes[::50] = 2 + 0.3 * torch.randn(20, 9)
+    fitted = fit_priors(codes, kinds=["mixture"])
+    assert fitted.best == "mixture"
+    assert len(fitted.priors["mixture"].weight) == 10
+    random = make_generator(torch.device("cpu"), 0, "few")
+    rare, normal = fitted.priors["mixture"].sample(10_000, random), torch.randn(10_000, 9)
+    assert 0.015 < (rare.mean(1) > 1.5).float().mean().item() < 0.025
+    assert not (normal.mean(1) > 1.5).any()
+    assert len(fit_priors(normal[:1000], kinds=["mixture"]).priors["mixture"].weight) == 1
 
 
 @every_kind

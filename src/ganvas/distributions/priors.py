@@ -4,7 +4,7 @@ The codes f(x), or z ~ q(z|x), have a distribution of their own, the aggregate p
 else.  Ghosh et al., From Variational to Deterministic Autoencoders, arXiv:1903.12436, section 4, fit a density to it:
 
     gaussian    N(mu, Sigma) with a full covariance
-    mixture     sum_k pi_k N(mu_k, Sigma_k), of thirty to three hundred, by expectation maximisation
+    mixture     sum_k pi_k N(mu_k, Sigma_k), of one to three hundred, by expectation maximisation
     flow        z = mu + L h(u), u ~ N(0, I), with h an invertible network: Real NVP (Dinh et al., arXiv:1605.08803)
 
 Which is best is decided by the likelihood of codes that none was fitted to.  A prior is a tuple of named tensors on
@@ -37,6 +37,8 @@ MIN_STD = 1e-3
 COMPONENTS, MAX_WORK, MAX_EM_STEPS, MIN_EM_GAIN = (30, 100, 300), 2**30, 50, 3e-3
 """of mixtures: components of which the likeliest are taken, most of these times n d^2; most steps of EM, and nats a
 code that end it"""
+FEWER_COMPONENTS = (10, 3, 1)
+"""those that are tried where not even thirty are likelier than the model's own prior"""
 LAYERS, HIDDEN_UNITS, MAX_LOG_SCALE = 6, 64, 2.0
 """coupling layers of a flow, units of their hidden layers, largest logarithm of the factor of one layer"""
 MAX_STEPS, BATCH_SIZE, LR, CHECK_INTERVAL, PATIENCE = 1500, 256, 3e-3, 50, 8
@@ -177,7 +179,8 @@ def fit_priors(
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")
         priors[kind] = fit_flow(train, normal, seed) if kind == "flow" else normal
         if kind == "mixture" and most_components > 1:
-            priors[kind] = fit_best_mixture(train, test, normal, most_components, seed)
+            standard = log_prior(test).mean().item()
+            priors[kind] = fit_best_mixture(train, test, normal, most_components, seed, standard)
     densities = {STANDARD: log_prior} | {kind: prior.log_prob for kind, prior in priors.items()}
     held_out = {kind: log_prob(test).mean().item() for kind, log_prob in densities.items()}
     return FittedPriors(priors, held_out, (len(train), len(test)), notes)
@@ -222,9 +225,15 @@ def fit_gaussian(codes: Float[Tensor, "n d"]) -> tuple[Mixture, Float[Tensor, "f
 
 
 def fit_best_mixture(
-    train: Float[Tensor, "n d"], test: Float[Tensor, "m d"], normal: Mixture, most_components: int, seed: int
-) -> Mixture:
-    """Of mixtures of more and more components the last that makes held-out codes likelier than the one before."""
+    train: Float[Tensor, "n d"], test: Float[Tensor, "m d"], normal: Mixture, most_components: int, seed: int,
+    standard: float,
+) -> Mixture:  # fmt: skip
+    """Of mixtures of more and more components the last that makes held-out codes likelier than the one before.
+
+    Of a few thousand codes thirty components are learnt by heart, and codes can then be likelier under the model's own
+    prior, the mean of which is `standard`, from which a rare kind of example hardly comes.  Then it is the one of
+    fewer, at last the Gaussian, that is likelier than that.
+    """
     best, best_log_prob = normal, -torch.inf
     for n_components in sorted({min(k, most_components) for k in COMPONENTS}):
         mixture = fit_mixture(train, normal, n_components, seed)
@@ -232,6 +241,10 @@ def fit_best_mixture(
         if log_prob <= best_log_prob:
             break
         best, best_log_prob = mixture, log_prob
+    for n_components in FEWER_COMPONENTS if best_log_prob <= standard else ():
+        best = fit_mixture(train, normal, n_components, seed) if n_components > 1 else normal
+        if best.log_prob(test).mean() > standard:
+            break
     return best
 
 
