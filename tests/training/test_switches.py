@@ -249,14 +249,14 @@ def test_a_run_goes_on_with_recorded_steps_or_without(cls: type[Model], images: 
 @pytest.mark.usefixtures("types_unchecked")
 def test_a_run_is_compiled_from_the_command_line_and_goes_on_without(capsys: pytest.CaptureFixture[str]) -> None:
     """Code is built, where test_compilation has stand-ins; it changes rounding alone."""
-    np.save("images.npy", np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8))
+    np.save("vectors.npy", np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32))
     words = ["--steps", "4", "--batch-size", "8", "--width", "8", "--latent", "2", "--folder"]
-    assert main(["train", "autoencoder", "images.npy", *words, "compiled", "--compile", "on"]) == 0
+    assert main(["train", "autoencoder", "vectors.npy", *words, "compiled", "--compile", "on"]) == 0
     assert "compiled in " in capsys.readouterr().err
     assert counters["stats"]["unique_graphs"] > 0
     assert main(["resume", "compiled", "--steps", "8", "--compile", "off"]) == 0
     assert "from step 4 on with compile off in place of on: not the run that was begun" in capsys.readouterr().err
-    assert main(["train", "autoencoder", "images.npy", *words, "plain"]) == 0
+    assert main(["train", "autoencoder", "vectors.npy", *words, "plain"]) == 0
     assert main(["resume", "plain", "--steps", "8"]) == 0
     changes = [json.loads(Path(run, "config.json").read_text())["changes"] for run in ("compiled", "plain")]
     assert changes == [[{"step": 4, "steps": [4, 8], "compile": ["on", "off"]}], [{"step": 4, "steps": [4, 8]}]]
