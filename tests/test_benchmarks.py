@@ -276,7 +276,7 @@ SMALL: dict[str, list[Small]] = {
         small("posteriors DATA --epochs 1", "low-rank", "ms a step  floor", **LIKELIHOOD),
         small("ladder DATA --epochs 1", "ladder 32, 16", "of levels", **LIKELIHOOD),
     ],
-    "validation_cost": [small("gan,digits,2 vae,ring,2", "later", "vae,ring,2")],
+    "validation_cost": [small("gan,digits,2 gan,ring,2", "later", "gan,ring,2")],
 }
 
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import log, pi
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,11 +67,11 @@ class Mixture(NamedTuple):
 
     def log_joint(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
         """log pi_k + log N(z; mu_k, L_k L_k^T), in nats."""
-        components = [
-            normal_log_prob(whiten(z, mean, factor)).sum(1) - factor.diagonal().log().sum()
-            for mean, factor in zip(self.mean, self.scale_tril, strict=True)
-        ]
-        return self.weight.log() + torch.stack(components, 1)
+        factors, d = self.scale_tril.double(), z.shape[1]
+        inverses = torch.linalg.solve_triangular(factors, torch.eye(d, dtype=torch.float64), upper=False).to(z.dtype)
+        squares = [((z - mean) @ inverse.T).square().sum(1) for mean, inverse in zip(self.mean, inverses, strict=True)]
+        log_det = factors.diagonal(dim1=1, dim2=2).log().sum(1).to(z.dtype)
+        return self.weight.log() - log_det - d / 2 * log(2 * pi) - torch.stack(squares, 1) / 2
 
 
 class RealNVP(NamedTuple):
@@ -261,7 +262,8 @@ def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, n_components: int,
     for _ in range(MAX_EM_STEPS):
         counts = shares.sum(0)
         centres = shares.T @ w / counts.clamp_min(1e-9)[:, None]
-        scatters = torch.stack([(w - m).T @ (s[:, None] * (w - m)) for s, m in zip(shares.T, centres, strict=True)])
+        squares = torch.stack([(s[:, None] * w).T @ w for s in shares.T])
+        scatters = squares - counts[:, None, None] * centres[:, :, None] * centres[:, None]
         factors = torch.linalg.cholesky((scatters + prior_scatter) / (counts + d)[:, None, None])
         mixture = Mixture(counts / len(w), centres, factors)
         joint = mixture.log_joint(w)
