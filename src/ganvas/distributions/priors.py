@@ -242,7 +242,8 @@ def fit_best_mixture(
         if log_prob <= best_log_prob:
             break
         best, best_log_prob = mixture, log_prob
-    for n_components in FEWER_COMPONENTS if best_log_prob <= standard else ():
+    fewer = [k for k in FEWER_COMPONENTS if k < len(best.weight)] if best_log_prob <= standard else []
+    for n_components in fewer:
         best = fit_mixture(train, normal, n_components, seed) if n_components > 1 else normal
         if best.log_prob(test).mean() > standard:
             break
