@@ -111,9 +111,9 @@ class TableShape(tuple[int, ...]):
         return torch.cat([part if i % 2 else part.log_softmax(1) for i, part in enumerate(parts)], 1)
 
     def probabilities(self, y: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """The probabilities themselves, and 0 at positions: one that is far from 0 would overflow, and its gradient."""
-        parts = y.split(self.sizes, 1)
-        return torch.cat([torch.zeros_like(part) if i % 2 else part.softmax(1) for i, part in enumerate(parts)], 1)
+        """The probabilities themselves, and 0 at positions: one far from 0 would overflow, and have no gradient."""
+        positions = y.new_full((len(y), len(self.positions)), -torch.inf)
+        return self.with_positions(self.log_probabilities(y), positions).exp()
 
     def take_positions(self, y: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """The positions of rows; by slices, since a GPU would wait for places that are a tuple of Python's."""

@@ -32,7 +32,7 @@ def test_a_frozen_run_samples_and_goes_on_as_it_did(name: str) -> None:
     rounding = 1 if name in IMAGES else 1e-4  # of pixels, which are whole
     assert values(ganvas.load(run), name) == pytest.approx(expected["samples"], abs=rounding)
     trained = resumed(run, name)
-    assert values(trained, name) == pytest.approx(expected["after a step"], rel=1e-5, abs=max(2e-3, 2 * rounding))
+    assert values(trained, name) == pytest.approx(expected["after a step"], abs=max(2e-3, 2 * rounding))
     assert trained.metadata["step"] in (1, 2)
 
 
