@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
@@ -27,8 +28,8 @@ from .columns import Column
 Operator = Literal[">=", ">", "=", "unique"]
 PATTERN = re.compile(r"^\s*(?P<left>.+?)\s*(?P<operator>>=|<=|>|<|=)\s*(?P<right>.+?)\s*$")
 SYNTAX = "write e.g. 'end >= start', 'age >= 18', 'net + tax = total' or 'unique name, day'"
-TOLERANCE, PART_ROWS, KEY_FACTOR = 1e-6, 2**17, 0x1E3779B97F4A7C15
-"""share of a sum by which rounding may change it; rows that are checked at once; an odd number that mixes bits"""
+TOLERANCE, PART_ROWS = 1e-6, 2**17
+"""share of a sum by which rounding may change it; rows that are checked at once"""
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ class Constraint:
     def broken_rows(self, x: Float64[Tensor, "n c"]) -> Int64[Tensor, " m"]:
         """The rows that break it, ascending, looked for in a part of them at a time."""
         if self.operator == "unique":  # doubles can be far apart, so they are looked for among rows of the same key
-            keys = torch.cat([row_keys(part[:, list(self.places)]) for part in x.split(PART_ROWS)])
-            rows = rows_of_equal_keys(keys)
+            rows = rows_of_equal_keys(x, self.places)
             return rows[~self.holds(x[rows])] if len(rows) else rows
         parts = x.split(PART_ROWS)
         return torch.cat([(~self.holds(part)).nonzero()[:, 0] + i * PART_ROWS for i, part in enumerate(parts)])
@@ -140,23 +140,13 @@ class Constraints:
 NO_CONSTRAINTS = Constraints()
 
 
-def row_keys(x: Float64[Tensor, "n c"]) -> Int64[Tensor, " n"]:
-    """A number for each row, the same for equal rows and hardly ever for others."""
-    key = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    for column in (x + 0.0).contiguous().view(torch.int64).unbind(1):  # + 0 makes 0 of -0
-        key = (key ^ column ^ (column >> 32)) * KEY_FACTOR
-        key ^= key >> 29
-    return key
+def rows_of_equal_keys(x: Float64[Tensor, "n c"], places: Sequence[int]) -> Int64[Tensor, " m"]:
+    """The rows, ascending, whose key in these columns another one has too: all doubles, and hardly any others."""
+    import pandas as pd
 
-
-def rows_of_equal_keys(keys: Int64[Tensor, " n"]) -> Int64[Tensor, " m"]:
-    """The rows, ascending, whose key another one has too."""
-    ordered, order = keys.sort()
-    is_same = ordered[1:] == ordered[:-1]
-    is_shared = torch.zeros_like(keys, dtype=torch.bool)
-    is_shared[1:] |= is_same
-    is_shared[:-1] |= is_same
-    return order[is_shared].sort().values
+    parts = (pd.DataFrame((part[:, list(places)] + 0.0).numpy()) for part in x.split(PART_ROWS))  # 0 for -0
+    keys = pd.concat([pd.util.hash_pandas_object(part, index=False) for part in parts])
+    return torch.from_numpy(np.flatnonzero(keys.duplicated(keep=False)))
 
 
 def parse_constraints(

@@ -17,7 +17,7 @@ from ..options import DataOptions
 from .columns import PLAIN_TEXT, Column
 from .identifiers import new_identifiers
 from .kinds import BadValueError, Choice, Values, infer, parse_choice
-from .series import encode_series, hash_values, is_text, without_arrow
+from .series import HASH_FACTOR, encode_series, hash_values, is_text, without_arrow
 from .table import Table
 from .texts import (
     NumberFormat,
@@ -62,7 +62,7 @@ def from_frame(
 
     parts = in_parallel(read, range(frame.shape[1]), workers=min(CORES, MAX_WORKERS))
     for label, (column, column_notes, x, row_hashes) in zip(frame.columns, parts, strict=True):
-        hashes = hashes * np.uint64(0x100000001B3) ^ row_hashes
+        hashes = hashes * HASH_FACTOR ^ row_hashes
         if column is None or str(label) in options.drop:
             continue
         more = {} if isinstance(label, str) else {"label": label}

@@ -31,7 +31,7 @@ from . import text_files
 from .columns import Column, FileFormat, column_from_json
 from .frame import ROWS_AT_ONCE, kind_notes, read_choices, shown_value, value_numbers
 from .kinds import BadValueError, Choice, choose
-from .series import encode_series, hash_values, row_hashes
+from .series import HASH_FACTOR, encode_series, hash_values, row_hashes
 from .survey import Found, Parts, survey_columns
 from .table import Table
 from .text_files import BLOCK_BYTES, TEXT_SUFFIXES, examine, name_columns, text_parts
@@ -40,7 +40,6 @@ from .texts import DAY
 FORMAT, PART_ROWS, MEMORY_COPIES = 2, 2**17, 3
 """one more whenever tables become other numbers; rows of Parquet that are read at once, of one row group; how often the
 values of a table are in memory while all of it is read there"""
-HASH_FACTOR = np.uint64(0x100000001B3)
 
 
 def is_large(path: Path, options: DataOptions) -> bool:

@@ -17,6 +17,8 @@ OBJECTS = {
     "date": "date", "time": "time", "datetime": "datetime",
 }  # fmt: skip
 """what pandas says of Python's objects in a column, and what they are called in `Column.details`"""
+HASH_FACTOR = np.uint64(0x100000001B3)
+"""by which a row's number is multiplied before that of its next column comes in"""
 
 
 def from_arrow(table: pa.Table) -> pd.DataFrame:
