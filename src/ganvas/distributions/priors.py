@@ -175,15 +175,13 @@ def fit_priors(
     if "mixture" in kinds and most_components < 2:
         extent = "few" if len(train) < 2 * d else "many, for the time that this may take,"
         notes += (f"{len(train)} codes are too {extent} for a mixture in {d} dimensions: it is the Gaussian",)
-    priors: dict[str, Prior] = {}
+    priors, held_out = dict[str, Prior](), {STANDARD: log_prior(test).mean().item()}
     for kind in kinds:
         progress(f"fitting {kind} to {len(train)} codes of {d} dimensions")
         priors[kind] = fit_flow(train, normal, seed) if kind == "flow" else normal
         if kind == "mixture" and most_components > 1:
-            standard = log_prior(test).mean().item()
-            priors[kind] = fit_best_mixture(train, test, normal, most_components, seed, standard)
-    densities = {STANDARD: log_prior} | {kind: prior.log_prob for kind, prior in priors.items()}
-    held_out = {kind: log_prob(test).mean().item() for kind, log_prob in densities.items()}
+            priors[kind] = fit_best_mixture(train, test, normal, most_components, seed, held_out[STANDARD])
+        held_out[kind] = priors[kind].log_prob(test).mean().item()
     return FittedPriors(priors, held_out, (len(train), len(test)), notes)
 
 
@@ -231,9 +229,9 @@ def fit_best_mixture(
 ) -> Mixture:  # fmt: skip
     """Of mixtures of more and more components the last that makes held-out codes likelier than the one before.
 
-    Of a few thousand codes thirty components are learnt by heart, and codes can then be likelier under the model's own
-    prior, the mean of which is `standard`, from which a rare kind of example hardly comes.  Then it is the one of
-    fewer, at last the Gaussian, that is likelier than that.
+    `standard` is the mean of log p(z) of these under the model's own prior.  Of a few thousand codes thirty components
+    are learnt by heart, and no likelier than that; but a rare kind of example hardly comes from it.  Then fewer
+    components are tried until they are likelier, at last the Gaussian.
     """
     best, best_log_prob = normal, -torch.inf
     for n_components in sorted({min(k, most_components) for k in COMPONENTS}):
@@ -263,8 +261,8 @@ def fit_mixture(codes: Float[Tensor, "n d"], normal: Mixture, n_components: int,
     for _ in range(MAX_EM_STEPS):
         counts = shares.sum(0)
         centres = shares.T @ w / counts.clamp_min(1e-9)[:, None]
-        squares = torch.stack([(s[:, None] * w).T @ w for s in shares.T])
-        scatters = squares - counts[:, None, None] * centres[:, :, None] * centres[:, None]
+        moments = torch.stack([(s[:, None] * w).T @ w for s in shares.T])
+        scatters = moments - counts[:, None, None] * centres[:, :, None] * centres[:, None]
         factors = torch.linalg.cholesky((scatters + prior_scatter) / (counts + d)[:, None, None])
         mixture = Mixture(counts / len(w), centres, factors)
         joint = mixture.log_joint(w)
