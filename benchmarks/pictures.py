@@ -56,8 +56,8 @@ from _support import collect, parser, paste, print_table, save, tutorial_gan_ste
 
 CPU = torch.device("cpu")
 N_SAMPLES, N_SHOWN, MINUTE = 1000, 16, 60.0
-TRIAL_STEPS, TRIAL_SHARE = 5, 0.03
-"""steps that say how many fit into the share of the time in which steps are then timed"""
+TRIAL_STEPS, TRIAL_SHARE = 20, 0.03
+"""first steps, by which the number of those is found that then take about this share of the time, and are timed"""
 COLUMNS = {
     "minutes": ("minutes", "g"), "steps": ("steps", ",.0f"), "images": ("images", ",.0f"), "ms": ("ms a step", ".1f"),
     "parameters": ("parameters", ",.0f"), "kid": ("KID", ".4f"), "precision": ("precision", ".3f"),
@@ -105,10 +105,9 @@ def ganvas_training(contender: Contender, data: Dataset, seed: int, budget: Budg
     config = TrainConfig(**defaults.training | {"steps": 10**9, "seed": seed} | contender.training)
     if config.lr_decay:
         trial = train(model, data, config, initialize_state(model, data.shape, seed, CPU))
-        for share in (TRIAL_SHARE / 3, TRIAL_SHARE):  # the first steps are slower
-            n = max(1, round(share * budget.seconds * TRIAL_STEPS / budget.measure(trial, TRIAL_STEPS)))
-            seconds = budget.measure(trial, n)
-        config = replace(config, steps=max(1, round(budget.seconds * n / seconds)))
+        first = budget.measure(trial, TRIAL_STEPS)  # they are slower
+        n = max(1, round(TRIAL_SHARE * budget.seconds * TRIAL_STEPS / first))
+        config = replace(config, steps=max(1, round(budget.seconds * n / budget.measure(trial, n))))
     state = initialize_state(model, data.shape, seed, CPU)
 
     def samples() -> Tensor:

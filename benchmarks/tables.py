@@ -48,8 +48,8 @@ JOBS = {
     "housing": Job("housing.csv.gz", "", "median_house_value",
                    "R2 real .857, SMOTE .840, TabDDPM .836, TVAE .752, CTABGAN+ .525"),
     "pima": Job("../adbench/29_Pima.npz", "", "y", "F1 real .785, TabDDPM .740, TVAE .714"),
-    "thyroid": Job("../adbench/38_thyroid.npz", "", "y", "Wilt, 5 columns of which 5% of the rows are rare: TVAE .501"),
-    "satimage-2": Job("../adbench/31_satimage-2.npz", "", "y", "as thyroid"),
+    "thyroid": Job("../adbench/38_thyroid.npz", "", "y", "F1 of Wilt (5 columns, 5% of rows rare): TVAE .501"),
+    "satimage-2": Job("../adbench/31_satimage-2.npz", "", "y", "see thyroid"),
 }  # fmt: skip
 MODELS = {"vae": ganvas.VAE, "ctgan": ganvas.CTGAN}
 

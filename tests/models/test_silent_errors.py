@@ -193,12 +193,8 @@ def test_training_and_test_examples_are_not_the_same() -> None:
 def test_evaluation_takes_the_test_split_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     from ganvas.cli.app import main
 
-    assert (
-        main(
-            ["train", "vae", "digits", "--steps", "2", "--batch-size", "8", "--width", "4", "--latent", "2", "--quiet"]
-        )
-        == 0
-    )
+    words = "train vae digits --steps 2 --batch-size 8 --width 4 --latent 2 --quiet"
+    assert main(words.split()) == 0
     assert main(["evaluate", "last", "-k", "2", "--metrics", "elbo"]) == 0
     assert "on 297 test examples of digits" in capsys.readouterr().out  # 1,797 less the 1,500 that were trained on
 
