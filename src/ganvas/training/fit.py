@@ -282,7 +282,7 @@ class Run:
         standard, mixture = fitted.priors.held_out.values()
         if mixture <= standard:
             return trained
-        gain = f"held-out codes are {mixture - standard:.1f} nats likelier than under N(0, I)"
+        gain = f"held-out codes are {format_number(mixture - standard, 2)} nats likelier than under N(0, I)"
         self.bar.say(f"samples come from a mixture fitted to the codes: {gain} (--fitted-prior standard)")
         return fitted
 
