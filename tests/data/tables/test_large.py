@@ -76,6 +76,19 @@ def test_split_and_batches_are_the_same(suffix: str, tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_what_no_model_can_learn_may_be_dropped(tmp_path: Path) -> None:
+    frame, path = make_frame(), tmp_path / "t.parquet"
+    frame["ratio"] = np.where(np.arange(300) % 50, frame.price, np.inf)
+    frame["list"] = [[i, i + 1] for i in range(300)]
+    frame["complex"] = [{"a": i} for i in range(300)]
+    frame.to_parquet(path)
+    check_same(*load_both(path, drop=("ratio", "list", "complex")))
+    for name, part in (("ratio", "an infinite number in row 1"), ("list", "arrays"), ("complex", "dictionaries")):
+        others = tuple({"ratio", "list", "complex"} - {name})
+        with pytest.raises(UserError, match=f"column {name} has {part}"):
+            load(path, DataOptions(stream="always", drop=others))
+
+
 def test_missing_identifiers_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = np.where(np.arange(300) % 9, [f"C-{i:05d}" for i in range(300)[::-1]], None)
     frame = pd.DataFrame({"code": code, "kind": np.arange(300) % 7})

@@ -128,12 +128,16 @@ class Constraints:
 
         return [change(j, column) for j, column in enumerate(columns)]
 
-    def check_data(self, x: Float64[Tensor, "n c"], name: str) -> None:
-        """UserError where rows break one."""
+    def check_data(self, x: Float64[Tensor, "n c"], columns: Sequence[Column], name: str) -> None:
+        """UserError where rows break one.  It shows values: rows that are held out are not counted here."""
+        from .frame import to_frame  # which imports this file
+
         for constraint in self.items:
             if len(broken := constraint.broken_rows(x)):
-                rows = ", ".join(str(int(i) + 1) for i in broken[:5])
-                what = f'{len(broken):,} of {len(x):,} rows of {name} break "{constraint.text}", among them row {rows}'
+                places = list(constraint.places)
+                (row,) = to_frame([columns[i] for i in places], x[broken[:1]][:, places]).to_dict("records")
+                shown = " and ".join(f"{label} {value}" for label, value in row.items())
+                what = f'{len(broken):,} of {len(x):,} rows of {name} break "{constraint.text}", e.g. one with {shown}'
                 raise UserError(f"{what}: mend or leave out these rows, or the constraint")
 
 
@@ -161,7 +165,7 @@ def parse_constraints(
             kept.append(i)
             used |= set(c.places)
     constraints = Constraints(items, tuple(kept))
-    constraints.check_data(x, name)
+    constraints.check_data(x, columns, name)
     return constraints
 
 

@@ -17,7 +17,7 @@ from ..options import DataOptions
 from .columns import PLAIN_TEXT, Column
 from .identifiers import new_identifiers
 from .kinds import BadValueError, Choice, Values, infer, parse_choice
-from .series import HASH_FACTOR, encode_series, hash_values, is_text, without_arrow
+from .series import HASH_FACTOR, encode_series, hash_looks, is_text, without_arrow
 from .table import Table
 from .texts import (
     NumberFormat,
@@ -58,7 +58,7 @@ def from_frame(
         except UserError:
             if column_name not in options.drop:
                 raise
-            return None, [], np.empty(0), hash_values(np.array([repr(value) for value in series], object))
+            return None, [], np.empty(0), hash_looks(series)
 
     parts = in_parallel(read, range(frame.shape[1]), workers=min(CORES, MAX_WORKERS))
     for label, (column, column_notes, x, row_hashes) in zip(frame.columns, parts, strict=True):

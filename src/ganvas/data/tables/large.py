@@ -31,7 +31,7 @@ from . import text_files
 from .columns import Column, FileFormat, column_from_json
 from .frame import ROWS_AT_ONCE, kind_notes, read_choices, shown_value, value_numbers
 from .kinds import BadValueError, Choice, choose
-from .series import HASH_FACTOR, encode_series, hash_values, row_hashes
+from .series import HASH_FACTOR, encode_series, hash_looks, hash_values, row_hashes
 from .survey import Found, Parts, survey_columns
 from .table import Table
 from .text_files import BLOCK_BYTES, TEXT_SUFFIXES, examine, name_columns, text_parts
@@ -173,6 +173,8 @@ def part_numbers(
     `offset` are the rows before it.  UserError for values that are not what the column has.
     """
     column, categories = one.column, None
+    if one.is_unreadable:
+        return None, hash_looks(series)
     if isinstance(series.dtype, pd.CategoricalDtype):
         categories, series = series.cat, series.astype(object)
     values, codes, hashes = encode_series(

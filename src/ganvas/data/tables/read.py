@@ -13,7 +13,7 @@ from ..label_tables import lies_beside_images
 from ..layout import dataset_name
 from ..memory import check_memory
 from ..options import DataOptions, Progress
-from ..parquet import holds_images, open_file, wrap_read_errors
+from ..parquet import find_columns, holds_images, open_file, wrap_read_errors
 from ..parquet_footer import read_row_groups
 from ..shard_files import PARQUET
 from .text_files import GZIP_ERRORS, MEMORY_RATIO, TEXT_SUFFIXES, damage_error, read_texts
@@ -39,16 +39,23 @@ def names_table(source: object) -> bool:
 
 
 def holds_table(path: Path) -> bool:
-    """Whether a Parquet file has columns of single values."""
+    """Whether a Parquet file has columns of single values, or others than images and vectors have."""
     try:
         with open_file(path) as file:
-            kinds = [column.type for column in file.schema_arrow]
+            schema = file.schema_arrow
     except UserError:  # which is said where it is read
         return False
     from pyarrow.types import is_fixed_size_list, is_large_list, is_list
 
-    are_lists = any(is_list(kind) or is_large_list(kind) or is_fixed_size_list(kind) for kind in kinds)
-    return bool(kinds) and not are_lists and not any(map(holds_images, kinds))
+    if any(holds_images(kind) for kind in schema.types):
+        return False
+    if any(is_list(kind) or is_large_list(kind) or is_fixed_size_list(kind) for kind in schema.types):
+        try:
+            find_columns(schema, path)
+        except UserError:  # lists that lie beside texts: --drop leaves them out
+            return True
+        return False
+    return bool(schema.types)
 
 
 def check_table_options(dataset: Dataset, options: DataOptions) -> None:

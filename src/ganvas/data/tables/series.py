@@ -17,6 +17,7 @@ OBJECTS = {
     "date": "date", "time": "time", "datetime": "datetime",
 }  # fmt: skip
 """what pandas says of Python's objects in a column, and what they are called in `Column.details`"""
+REMEDY = "make numbers or texts of them, or leave it out by --drop"
 HASH_FACTOR = np.uint64(0x100000001B3)
 """by which a row's number is multiplied before that of its next column comes in"""
 
@@ -59,7 +60,7 @@ def encode_series(
             details = {"none": True} if any(value is None for value in series) else {}
             return encode_texts(name, series, is_file, has_commas, details, weights, missing)
         if type_name not in OBJECTS and type_name != "empty":
-            raise UserError(f"the column {name} has {describe_objects(series)}: make numbers or texts of them")
+            raise UserError(f"the column {name} has {describe_objects(series)}: {REMEDY}")
         details = {"objects": OBJECTS[type_name]} if type_name in OBJECTS else {}
         details |= {"none": True} if any(value is None for value in series) else {}
         kind = OBJECTS.get(type_name, "empty")
@@ -105,7 +106,7 @@ def to_floats(name: str, series: pd.Series, kind: str) -> tuple[np.ndarray, dict
         if isinstance(dtype, np.dtype) and dtype.kind in "iu":
             return series.to_numpy(), {}
         return series.to_numpy(dtype=np.float64, na_value=np.nan), {}
-    raise UserError(f"the column {name} has values of the type {dtype}: make numbers or texts of them")
+    raise UserError(f"the column {name} has values of the type {dtype}: {REMEDY}")
 
 
 def object_numbers(series: pd.Series, kind: str) -> tuple[np.ndarray, dict[str, Any]]:
@@ -180,6 +181,11 @@ def keep(texts: Any, codes: np.ndarray) -> tuple[Any, np.ndarray]:
 def hash_values(values: np.ndarray) -> np.ndarray:
     """A number of 64 bits for each value, by its content alone."""
     return np.asarray(pd.util.hash_array(values, categorize=False), np.uint64)
+
+
+def hash_looks(series: pd.Series) -> np.ndarray:
+    """A hash of each row of a column that no model can learn, by how its values look in Python."""
+    return hash_values(np.array([repr(value) for value in series], object))
 
 
 def row_hashes(hashes: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -107,6 +107,8 @@ class Found:
     is_sample: bool = False
     times: str = ""
     """of times of Arrow or Python, as which kind all of them are counted"""
+    is_unreadable: bool = False
+    """no kind of column has such values, which one that is dropped may hold"""
 
 
 def survey_columns(
@@ -114,24 +116,35 @@ def survey_columns(
 ) -> tuple[list[Found], list[str], int]:
     """All columns, by all rows, notes, and how many rows there are; UserError for what no model can learn."""
     labels = {str(label): label for label in parts.to_frame(parts.empty).columns}
-    surveys = {name: Survey() for name in labels}
+    surveys, n = {name: Survey() for name in labels}, 0
     for part in parts.read():
-        for name, survey in surveys.items():
+        n += len(part)
+        for name, survey in list(surveys.items()):
             try:
                 survey.add(part.column(name))
             except (pa.ArrowNotImplementedError, pa.ArrowTypeError):  # of types that no column may have: it says so
-                encode_series(name, parts.to_frame(part.select([name])).iloc[:, 0])
-                raise
-    if not (n := max((survey.n for survey in surveys.values()), default=0)):
+                if name not in drop:
+                    encode_series(name, parts.to_frame(part.select([name])).iloc[:, 0])
+                    raise
+                del surveys[name]
+    if not n:
         raise UserError(f"{parts.name} has no rows: give one or more")
     found, notes = list[Found](), list[str]()
-    for name, survey in surveys.items():
-        one, more = find_column(parts, name, survey, parts.empty.schema, choices.get(name), name in drop)
-        if not isinstance(labels[name], str):
-            one = replace(one, column=replace(one.column, details={**one.column.details, "label": labels[name]}))
+    for name, label in labels.items():
+        if name in surveys:
+            one, more = find_column(parts, name, surveys[name], parts.empty.schema, choices.get(name), name in drop)
+        else:
+            one, more = unreadable_column(name), []
+        if not isinstance(label, str):
+            one = replace(one, column=replace(one.column, details={**one.column.details, "label": label}))
         found.append(one)
         notes += [] if one.is_dropped else more
     return found, notes, n
+
+
+def unreadable_column(name: str) -> Found:
+    """A column that is dropped, and has values that no model can learn."""
+    return Found(Column(name, "constant"), is_dropped=True, is_unreadable=True)
 
 
 def find_column(
@@ -144,9 +157,18 @@ def find_column(
     if survey.categories:
         return Found(find_categorical(name, series, weights, survey, schema.field(name).type), is_dropped), []
     if pa.types.is_floating(values.type) and (infinite := values.filter(pc.is_inf(values))):
+        if is_dropped:
+            return unreadable_column(name), []
         where = find_row(parts, name, infinite[0])
         raise UserError(f"{parts.name}: the column {name} has an infinite number in {where}: put a number there")
-    found, codes, _ = encode_series(name, series, is_file=parts.is_file, has_commas=parts.has_commas, weights=weights)
+    try:
+        found, codes, _ = encode_series(
+            name, series, is_file=parts.is_file, has_commas=parts.has_commas, weights=weights
+        )
+    except UserError:
+        if is_dropped:
+            return unreadable_column(name), []
+        raise
     times = str(found.details.get("times", ""))
     if is_dropped:
         return Found(Column(name, "constant"), True, survey.is_sample, times), []
