@@ -122,7 +122,7 @@ def test_images_with_alpha_move_too(tmp_path: Path) -> None:
 
 
 def test_a_walk_of_vectors_is_no_animation(capsys: pytest.CaptureFixture[str]) -> None:
-    run = said(capsys, "train", "vae", "ring", *TINY, "--quiet")
+    run = said(capsys, "train", "vae", "ring", *TINY, "--limit", "400", "--quiet")
     failing(
         capsys, ["interpolate", run, "--out", "walk.gif"], 2, r"cannot write walk\.gif: end its name in \.png, \.jpg"
     )

@@ -78,7 +78,7 @@ def test_size_and_channels_of_a_run_need_not_be_said_again(folder: Path, capsys:
 
 @pytest.mark.draws
 def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = said(capsys, "train", "vae", "ring", *TINY, "--quiet")
+    run = said(capsys, "train", "vae", "ring", *TINY, "--limit", "400", "--quiet")
     for words in (["interpolate"], ["traverse"], ["manifold", "--side", "3"], ["manifold", "--show-codes"]):
         assert size(said(capsys, words[0], run, *words[1:]))[0] > 300
     assert size(said(capsys, "arithmetic", run, "ring", "--add", "0", "--subtract", "4"))[0] > 300
@@ -91,7 +91,9 @@ def test_exploring_vectors_and_classes(folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.draws
 @pytest.mark.parametrize("model", GENERATORS)
 def test_from_vectors_to_a_plot(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run = said(capsys, "train", model, "ring", *" ".join(tiny(model)).replace("-every 3", "-every 6").split())
+    run = said(
+        capsys, "train", model, "ring", "--limit", "400", *" ".join(tiny(model)).replace("-every 3", "-every 6").split()
+    )
     assert size(Path(run) / "previews" / "0000006.png")[1] > 300
     assert size(said(capsys, "sample", "last", "-n", "100"))[0] > 300
     said(capsys, "sample", "last", "-n", "100", "--out", "points.npy")

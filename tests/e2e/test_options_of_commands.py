@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace, UnionType
 from typing import Any, get_args, get_origin
-from unittest.mock import MagicMock, Mock
+from unittest.mock import DEFAULT, MagicMock, Mock
 
 import pytest
 import torch
@@ -45,10 +45,18 @@ LATE_IMPORTS = {
 """functions that a command imports when it is called"""
 
 
-def stand_in(world: MagicMock, name: str, function: Any) -> MagicMock:
-    """In place of a function: notes what it is called with, and returns something of the right type."""
-    made = MagicMock(name=name)
-    made.return_value = something(inspect.signature(function).return_annotation)
+def stand_in(world: MagicMock, name: str, function: Any) -> Mock:
+    """In place of a function: notes what it is called with, and returns something of the right type.
+
+    That is made at the first call, since most functions are not called, and takes a millisecond a field.
+    """
+    made = Mock(name=name)
+
+    def first_call(*arguments: Any, **options: Any) -> Any:
+        made.side_effect, made.return_value = None, something(inspect.signature(function).return_annotation)
+        return DEFAULT
+
+    made.side_effect = first_call
     world.attach_mock(made, name)
     return made
 

@@ -69,7 +69,7 @@ class Mixture(NamedTuple):
         """log pi_k + log N(z; mu_k, L_k L_k^T), in nats."""
         factors, d = self.scale_tril.double(), z.shape[1]
         inverses = torch.linalg.solve_triangular(factors, torch.eye(d, dtype=torch.float64), upper=False).to(z.dtype)
-        squares = [((z - mean) @ inverse.T).square().sum(1) for mean, inverse in zip(self.mean, inverses, strict=True)]
+        squares = [((z - mean) @ inverse.T).square_().sum(1) for mean, inverse in zip(self.mean, inverses, strict=True)]
         log_det = factors.diagonal(dim1=1, dim2=2).log().sum(1).to(z.dtype)
         return self.weight.log() - log_det - d / 2 * log(2 * pi) - torch.stack(squares, 1) / 2
 
