@@ -32,7 +32,7 @@ from .columns import Column, FileFormat, column_from_json
 from .frame import ROWS_AT_ONCE, kind_notes, read_choices, shown_value, value_numbers
 from .kinds import BadValueError, Choice, choose
 from .series import HASH_FACTOR, encode_series, hash_looks, hash_values, row_hashes
-from .survey import Found, Parts, survey_columns
+from .survey import ColumnReading, Parts, survey_columns
 from .table import Table
 from .text_files import BLOCK_BYTES, TEXT_SUFFIXES, examine, name_columns, text_parts
 from .texts import DAY
@@ -116,13 +116,13 @@ def keep_table(path: Path, options: DataOptions, name: str, place: Path) -> Tabl
     """Read a table into its entry; NotKeptError where the cache has no room for it."""
     parts, room = open_parts(path), list[str]()
     choices = read_choices(parts.to_frame(parts.empty), options, parts.name)
-    found, notes, n = survey_columns(parts, choices, options.drop)
-    columns = [one.column for one in found if not one.is_dropped]
+    readings, notes, n = survey_columns(parts, choices, options.drop)
+    columns = [one.column for one in readings if not one.is_dropped]
     if not (width := sum(column.is_learnt for column in columns)):
         raise UserError(f"{path} has nothing to learn: {'; '.join(kind_notes(columns)) or 'all columns are dropped'}")
     file = decoded.ExampleFile(8 * n * width, room)
     try:
-        columns, hashes, more = write_rows(parts, found, file)
+        columns, hashes, more = write_rows(parts, readings, file)
         notes = [*parts.notes, *notes, *kind_notes(columns), *more]
         index, split_notes = split_indices(n, hashes, options, name)
         keep_rows(file, index.numpy())
@@ -141,14 +141,14 @@ def keep_table(path: Path, options: DataOptions, name: str, place: Path) -> Tabl
 
 
 def write_rows(
-    parts: Parts, found: Sequence[Found], file: decoded.ExampleFile
+    parts: Parts, readings: Sequence[ColumnReading], file: decoded.ExampleFile
 ) -> tuple[list[Column], np.ndarray, list[str]]:
     """Write the numbers of all rows; the columns, of which some things are known only now, rows' hashes, and notes."""
-    hashes, extents, n = list[np.ndarray](), [Extent() for _ in found], 0
+    hashes, extents, n = list[np.ndarray](), [Extent() for _ in readings], 0
     for part in parts.read():
         frame, numbers = parts.to_frame(part), list[np.ndarray]()
         hashes.append(np.zeros(len(frame), np.uint64))
-        for place, one in enumerate(found):
+        for place, one in enumerate(readings):
             x, row_numbers = part_numbers(parts, one, frame.iloc[:, place], extents[place], n)
             hashes[-1] = hashes[-1] * HASH_FACTOR ^ row_numbers
             if x is not None:
@@ -156,7 +156,7 @@ def write_rows(
         for start in range(0, len(frame), ROWS_AT_ONCE):  # which stay in the processor's cache
             file.write(np.stack([x[start : start + ROWS_AT_ONCE] for x in numbers], 1))
         n += len(frame)
-    known = [(one, extent) for one, extent in zip(found, extents, strict=True) if not one.is_dropped]
+    known = [(one, extent) for one, extent in zip(readings, extents, strict=True) if not one.is_dropped]
     columns = [extent.complete(one.column, n) if one.is_sample else one.column for one, extent in known]
     counted = [column.name for (one, extent), column in zip(known, columns, strict=True)
                if one.is_sample and extent.is_counted(column, n)]  # fmt: skip
@@ -166,7 +166,7 @@ def write_rows(
 
 
 def part_numbers(
-    parts: Parts, one: Found, series: pd.Series, extent: "Extent", offset: int
+    parts: Parts, one: ColumnReading, series: pd.Series, extent: "Extent", offset: int
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """The numbers of a column's part, None where it is not learnt, and a number for each row by its content.
 

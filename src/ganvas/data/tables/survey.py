@@ -99,7 +99,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Found:
+class ColumnReading:
     """A column of a table, and what reading its parts takes to know."""
 
     column: Column
@@ -113,7 +113,7 @@ class Found:
 
 def survey_columns(
     parts: Parts, choices: dict[str, Choice], drop: tuple[str, ...]
-) -> tuple[list[Found], list[str], int]:
+) -> tuple[list[ColumnReading], list[str], int]:
     """All columns, by all rows, notes, and how many rows there are; UserError for what no model can learn."""
     labels = {str(label): label for label in parts.to_frame(parts.empty).columns}
     surveys, n = {name: Survey() for name in labels}, 0
@@ -129,7 +129,7 @@ def survey_columns(
                 del surveys[name]
     if not n:
         raise UserError(f"{parts.name} has no rows: give one or more")
-    found, notes = list[Found](), list[str]()
+    readings, notes = list[ColumnReading](), list[str]()
     for name, label in labels.items():
         if name in surveys:
             one, more = find_column(parts, name, surveys[name], parts.empty.schema, choices.get(name), name in drop)
@@ -137,51 +137,51 @@ def survey_columns(
             one, more = unreadable_column(name), []
         if not isinstance(label, str):
             one = replace(one, column=replace(one.column, details={**one.column.details, "label": label}))
-        found.append(one)
+        readings.append(one)
         notes += [] if one.is_dropped else more
-    return found, notes, n
+    return readings, notes, n
 
 
-def unreadable_column(name: str) -> Found:
+def unreadable_column(name: str) -> ColumnReading:
     """A column that is dropped, and has values that no model can learn."""
-    return Found(Column(name, "constant"), is_dropped=True, is_unreadable=True)
+    return ColumnReading(Column(name, "constant"), is_dropped=True, is_unreadable=True)
 
 
 def find_column(
     parts: Parts, name: str, survey: Survey, schema: pa.Schema, choice: Choice | None, is_dropped: bool
-) -> tuple[Found, list[str]]:
+) -> tuple[ColumnReading, list[str]]:
     """A column, by the different values that it has, and notes."""
-    values, weights = survey.finish()
-    plain = pa.schema([schema.field(name).with_type(values.type)], schema.metadata)
-    series = parts.to_frame(pa.Table.from_arrays([values], schema=plain)).iloc[:, 0]
+    uniques, weights = survey.finish()
+    plain = pa.schema([schema.field(name).with_type(uniques.type)], schema.metadata)
+    series = parts.to_frame(pa.Table.from_arrays([uniques], schema=plain)).iloc[:, 0]
     if survey.categories:
-        return Found(find_categorical(name, series, weights, survey, schema.field(name).type), is_dropped), []
-    if pa.types.is_floating(values.type) and (infinite := values.filter(pc.is_inf(values))):
+        return ColumnReading(find_categorical(name, series, weights, survey, schema.field(name).type), is_dropped), []
+    if pa.types.is_floating(uniques.type) and (infinite := uniques.filter(pc.is_inf(uniques))):
         if is_dropped:
             return unreadable_column(name), []
         where = find_row(parts, name, infinite[0])
         raise UserError(f"{parts.name}: the column {name} has an infinite number in {where}: put a number there")
     try:
-        found, codes, _ = encode_series(
+        values, codes, _ = encode_series(
             name, series, is_file=parts.is_file, has_commas=parts.has_commas, weights=weights
         )
     except UserError:
         if is_dropped:
             return unreadable_column(name), []
         raise
-    times = str(found.details.get("times", ""))
+    times = str(values.details.get("times", ""))
     if is_dropped:
-        return Found(Column(name, "constant"), True, survey.is_sample, times), []
+        return ColumnReading(Column(name, "constant"), True, survey.is_sample, times), []
     try:
-        column, notes = infer(found, choice)
+        column, notes = infer(values, choice)
     except BadValueError as error:
-        where = find_row(parts, name, values[int(np.flatnonzero(codes == error.index)[0])])
-        shown = shown_value(found, error.index)
+        where = find_row(parts, name, uniques[int(np.flatnonzero(codes == error.index)[0])])
+        shown = shown_value(values, error.index)
         raise UserError(f"{parts.name}, {where}, column {name}: {shown} {error}") from None
     if survey.is_sample and column.is_category:
         what = f"{parts.name}: column {name} has more than {MAX_DIFFERENT:,} categories"
         raise UserError(f"{what}: leave it out by --drop, or say --column '{name}:identifier'")
-    return Found(column, False, survey.is_sample, times), notes
+    return ColumnReading(column, False, survey.is_sample, times), notes
 
 
 def find_categorical(name: str, series: pd.Series, weights: np.ndarray, survey: Survey, kind: Any) -> Column:
