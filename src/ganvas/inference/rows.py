@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
@@ -103,6 +104,8 @@ def parse_value(column: Column, value: Any) -> float:
     from ..data.tables.frame import to_numbers
 
     if value is None or value == "":
+        if not column.missing:
+            raise UserError(f'where: no value of the column "{column.name}" is missing, so none can be asked for')
         return float("nan")
     if column.is_category:
         names = [str(category) for category in column.categories]
@@ -111,7 +114,25 @@ def parse_value(column: Column, value: Any) -> float:
             raise UserError(f'column "{column.name}" has no value "{value}".{hint} It has: {", ".join(names[:20])}')
         return float(names.index(str(value)))
     numbers, _ = to_numbers(pd.DataFrame({column.name: [value]}), [column])
+    check_can_be_drawn(column, numbers[:, 0], f"where {column.name}={value}")
     return float(numbers[0, 0])
+
+
+def check_can_be_drawn(column: Column, numbers: np.ndarray, where: str) -> None:
+    """UserError where a number of a column, not missing, would come back as another: rounded, or from its range."""
+    from ..data.tables.frame import round_numbers, to_frame  # need pandas
+
+    if not column.is_number:
+        return
+    drawn = round_numbers(column, numbers)
+    other = np.flatnonzero(~np.isclose(drawn, numbers, rtol=1e-12, atol=1e-9) & ~np.isnan(numbers))
+    if len(other):
+        low, high = ["any"] * 2 if column.low is None else to_frame([column], [[column.low], [column.high]]).iloc[:, 0]
+        extent = f"values from {low} to {high}"
+        if column.kind in ("integer", "real") and column.decimals is not None:
+            extent += f" with {column.decimals} decimals" if column.decimals else ", whole numbers"
+        row = f", row {other[0] + 1}" if len(numbers) > 1 else ""
+        raise UserError(f'{where}{row}: the column "{column.name}" has {extent}: give one of these')
 
 
 def draw_given(
@@ -221,8 +242,14 @@ def like_values(trained: "Trained", frame: Any) -> Given:
     from ..data.tables.frame import to_numbers
 
     columns = table_scaling(trained, "like").learnt_columns
+    others = {column.name for column in table_scaling(trained, "like").columns} - {column.name for column in columns}
+    if new := [str(name) for name in frame.columns if str(name) in others]:
+        what = "identifiers and constants are not learnt, so rows cannot be completed by them"
+        raise UserError(f"like: {what}: leave out {', '.join(new)}")
     places = [find_column(columns, str(name)) for name in frame.columns]
     numbers, _ = to_numbers(frame, [columns[j] for j in places])
+    for i, j in enumerate(places):
+        check_can_be_drawn(columns[j], numbers[:, i], "like")
     x = torch.full((len(frame), len(columns)), torch.nan, dtype=torch.float64)
     x[:, places] = torch.as_tensor(numbers, dtype=torch.float64)
     return Given(x, ~x.isnan())
@@ -235,6 +262,8 @@ def sample_rows(
     """n rows, all with the values that `where` gives, or that the rows of a data frame `like` have, or balanced."""
     table_scaling(trained, "where" if where else "like" if like is not None else "balance")
     given = given_values(trained, where or {})
+    if balance and balance in (where or {}):
+        raise UserError(f"where gives {balance} one value, and balance all of them: leave out one of the two")
     if like is not None:
         if balance or n is not None:
             raise UserError(f"like completes {len(like)} rows, each once: leave out {'balance' if balance else 'n'}")
@@ -265,17 +294,29 @@ def enforce(examples: Examples, draw: Callable[[Tensor, int], Tensor], seed: int
         return examples
     x, n_drawn = examples.x.clone(), 0
     for i in range(MAX_ROUNDS + 1):
-        broken = (~torch.stack([constraint.holds(x) for constraint in checked]).all(0)).nonzero()[:, 0]
+        rows = as_written(x, scaling.learnt_columns)
+        broken = (~torch.stack([constraint.holds(rows) for constraint in checked]).all(0)).nonzero()[:, 0]
         if not len(broken):
             break
         if i == MAX_ROUNDS:
-            texts = ", ".join(c.text for c in checked if not bool(c.holds(x).all()))
+            texts = ", ".join(c.text for c in checked if not bool(c.holds(rows).all()))
             what = f"{len(broken):,} of {len(x):,} rows still break a constraint after {MAX_ROUNDS} rounds ({texts})"
             raise UserError(f"{what}: ask for fewer rows, or train for longer")
         x[broken] = draw(broken, seed + 7919 * (i + 1))
         n_drawn += len(broken)
     notes = (f"{n_drawn:,} rows that broke a constraint were drawn anew",) if n_drawn else ()
     return replace(examples, x=x, notes=(*examples.notes, *notes))
+
+
+def as_written(x: Float64[Tensor, "n c"], columns: Sequence[Column]) -> Float64[Tensor, "n c"]:
+    """Rows with the decimals, the steps and the ranges of these columns: two times can be one in whole minutes."""
+    from ..data.tables.frame import round_numbers  # needs pandas
+
+    parts = [
+        torch.from_numpy(round_numbers(column, part.numpy())) if column.is_number else part
+        for column, part in zip(columns, x.cpu().unbind(1), strict=True)
+    ]
+    return torch.stack(parts, 1)
 
 
 def merge(a: Given, b: Given) -> Given:

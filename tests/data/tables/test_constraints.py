@@ -1,5 +1,7 @@
 """Constraints: what is read of a text, what is learnt in place of columns, and what samples keep."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -133,3 +135,43 @@ def test_a_table_learns_gaps_and_decodes_rows() -> None:
     assert table.encoding is not None
     assert table.encoding.shape.blocks[4].entries == 1  # a sum is computed, so nothing of it is learnt
     torch.testing.assert_close(table.encoding.decode(table.encoding.encode(x)), x, rtol=0, atol=1e-9)
+
+
+DATES = [Column("day", "date", "datetime64[us]"), Column("start", "datetime", "datetime64[us]"),
+         Column("end", "datetime", "datetime64[us]"), Column("n", "integer", "int64")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "operator", "place", "sign", "number"), [
+    ("day >= 2020-01-01", ">=", 0, 1, -18262.0), ("day < 1970-01-03", ">", 0, -1, 2.0),
+    ("1970-01-02 <= day", ">=", 0, 1, -1.0), ("start > 1970-01-01 00:01", ">", 1, 1, -60.0),
+    ("start > 1970-01-02", ">", 1, 1, -86_400.0),
+])  # fmt: skip
+def test_dates_are_compared_with_dates(text: str, operator: Any, place: int, sign: int, number: float) -> None:
+    assert parse_constraint(text, DATES) == Constraint(text, operator, (place,), (sign,), number)
+
+
+def test_times_are_compared_with_times() -> None:
+    constraint = parse_constraint("t >= 10:30", [Column("t", "time", "object")])
+    assert constraint.number == -37_800.0
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("n >= 2020-01-01", 'compares 2020-01-01 with "n", which is integer'),
+    ("day >= 10:30", 'compares 10:30 with "day", which is date'),
+    ("day > 2020-01-01 10:00", 'compares 2020-01-01 10:00 with "day", which is date'),
+    ("day >= 2020-02-30", "2020-02-30 is no date or time"), ("day = 2020-01-01", "is of no use"),
+    ("start >= day", 'different units: "start" is datetime and "day" is date'),
+    ("end >= start + n", "different units"), ("day >= 1990", '"day" is date, so compare it with another one, or with'),
+])  # fmt: skip
+def test_other_units_are_refused(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        parse_constraint(text, DATES)
+
+
+def test_half_an_hour_before_is_before() -> None:
+    """Seconds since 1970 are large, and their rounding is not an hour."""
+    start = torch.full((9,), 1.7e9, dtype=torch.float64)
+    x = torch.stack([torch.zeros(9).double(), start, start - 1800, torch.zeros(9).double()], 1)
+    with pytest.raises(UserError, match='9 of 9 rows of t break "end >= start", e.g. one with start 2023'):
+        parse_constraints(["end >= start"], DATES, x, "t")
+    assert parse_constraints(["end - start >= -1800"], DATES, x, "t").items[0].number == 1800

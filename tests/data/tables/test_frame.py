@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 
 from ganvas.data import DataOptions, load
 from ganvas.data.tables import frame as frame_module
 from ganvas.data.tables.columns import Column, column_from_json
-from ganvas.data.tables.frame import from_frame, to_frame, to_numbers
+from ganvas.data.tables.frame import as_written, from_frame, to_frame, to_numbers
+from ganvas.data.tables.stored import read_columns
 from ganvas.data.tables.table import Table
 from ganvas.errors import UserError
 from tests.support.columns import DAYS, RANDOM, REALS, SERIES, WHOLE, N, with_gaps
@@ -219,3 +221,88 @@ def test_columns_are_read_side_by_side_and_of_several_errors_the_first_is_said(m
     with pytest.raises(UserError, match="the column c has dictionaries"):
         from_frame(frame)
     assert waited == {"a", "b"}
+
+
+def test_numbers_of_float32_are_those_that_are_written() -> None:
+    """0.1 is no 0.10000000149: rows that are drawn with one decimal equal those of the data."""
+    texts = [f"{i % 37 / 10}" for i in range(80)]
+    frame = pd.DataFrame({"a": np.array(texts, np.float32), "b": np.arange(80.0) / 7})
+    table = load(frame, DataOptions(holdout=0))
+    assert table.x[:, 0].tolist() == [float(text) for text in texts]
+    pd.testing.assert_frame_equal(to_frame(table.columns, table.x), frame)
+
+
+def test_decimals_beyond_float64_stay_fractions() -> None:
+    values = [Decimal(1) / Decimal(3), Decimal(2) / Decimal(3)] * 30
+    table = load(pd.DataFrame({"a": values, "b": np.arange(60.0) / 7}), DataOptions(holdout=0))
+    made = to_frame(table.columns, table.x).a
+    assert all(isinstance(value, Decimal) for value in made)
+    assert max(abs(a - b) for a, b in zip(made, values, strict=True)) < Decimal("1e-15")
+
+
+def test_whole_numbers_of_files_stay_whole_beside_missing_ones(tmp_path: Path) -> None:
+    lines = [f"{['0', '1', ''][i % 3]},{['1', '2', ''][i % 3]},{'' if i % 7 == 0 else 1000 + i}" for i in range(90)]
+    (tmp_path / "t.csv").write_text("flag,grade,id\n" + "\n".join(lines) + "\n")
+    table = load(tmp_path / "t.csv", DataOptions(holdout=0, column=("grade:category", "id:identifier")))
+    written = as_written(table.columns, to_frame(table.columns, table.x))
+    assert [*zip(written.flag, written.grade, strict=True)] == [tuple(line.split(",")[:2]) for line in lines]
+    assert all(text == "" or text.isdigit() for text in written.id)
+
+
+def test_zero_has_no_sign() -> None:
+    table = load(pd.DataFrame({"a": np.arange(-30, 30) / 10}), DataOptions(holdout=0))
+    made = to_frame(table.columns, torch.tensor([[-0.04], [-0.0]]))
+    assert not np.signbit(made.a).any()
+
+
+def test_numbers_with_a_unit_are_no_identifiers(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("share,x\n" + "\n".join(f"{i}%,{i * i % 7}" for i in range(60)))
+    table = load(tmp_path / "t.csv", DataOptions(holdout=0))
+    assert table.columns[0].kind == "integer"
+    assert as_written(table.columns, to_frame(table.columns, table.x)).share.tolist() == [f"{i}%" for i in range(60)]
+
+
+def test_identifiers_may_have_64_bits() -> None:
+    hashes = np.arange(60, dtype=np.uint64) * np.uint64(2**57 + 1) + np.uint64(2**63)
+    table = load(pd.DataFrame({"hash": hashes, "x": np.arange(60.0) / 7}), DataOptions(holdout=0))
+    assert read_columns([column.as_json() for column in table.columns]) == table.columns
+
+
+@pytest.mark.parametrize("value", [
+    pd.Timestamp("2020-05-01"), pd.Timestamp("2020-05-01 10:30"), dt.date(2020, 5, 1), dt.time(10, 30), Decimal("2.50"),
+], ids=repr)  # fmt: skip
+@pytest.mark.parametrize("kind", ["constant", "with gaps", "category"])
+def test_a_single_date_comes_back(value: Any, kind: str) -> None:
+    values = [value, value if kind == "constant" else None] * 30
+    frame = pd.DataFrame({"a": values, "b": np.arange(60.0) / 7})
+    table = load(frame, DataOptions(holdout=0, column=("a:category",) if kind == "category" else ()))
+    columns = tuple(column_from_json(column.as_json()) for column in table.columns)
+    made = to_frame(columns, table.x).a
+    assert [x for x in made if not pd.isna(x)] == [x for x in values if x is not None]
+    assert made.isna().tolist() == frame.a.isna().tolist()
+
+
+def test_dates_of_other_rows_are_read_in_the_units_of_the_model() -> None:
+    days = pd.date_range("2024-01-01", periods=60)
+    date, moment = (load(pd.DataFrame({"t": t}), DataOptions(holdout=0)) for t in (days, days + pd.Timedelta("1h")))
+    assert [table.columns[0].kind for table in (date, moment)] == ["date", "datetime"]
+    assert torch.equal(date.with_columns(moment.columns, moment.encoding).x, date.x * 86_400)
+    with pytest.raises(UserError, match="holds datetime values, but the model has learnt it as date"):
+        moment.with_columns(date.columns, date.encoding)
+    with pytest.raises(UserError, match="row 1: .* has a time of day, and the column has dates"):
+        to_numbers(pd.DataFrame({"t": days + pd.Timedelta("1h")}), date.columns)
+    assert np.array_equal(to_numbers(pd.DataFrame({"t": days}), date.columns)[0], date.x)
+
+
+def test_what_the_model_has_not_seen_is_no_other_value_unsaid() -> None:
+    names = ["low"] * 10 + ["mid"] * 30 + ["zz"] * 20
+    model = load(pd.DataFrame({"c": names, "y": np.arange(60.0) / 7}), DataOptions(holdout=0))
+    rows = pd.DataFrame({"c": ["low", None, "new"], "y": [None, 0.5, 1.0]})
+    new = load(rows, DataOptions(holdout=0, column=("c:category", "y:real")))
+    seen = new.with_columns(model.columns, model.encoding)
+    assert seen.x.tolist() == [[0.0, 0.5], [1.0, 0.5], [1.0, 1.0]]
+    assert [note for note in seen.notes if note.startswith("the model")] == [
+        'the model does not know these of column "c", missing to it: new',
+        'the model knows no missing value of the column "c": it has its most frequent value, mid, in 2 of 3 rows',
+        'the model knows no missing value of the column "y": it has the median in 1 of 3 rows',
+    ]

@@ -1,7 +1,8 @@
 """What holds in every row of a table, and in every row that is sampled.
 
-    end >= start      also >, <= and <, between two columns of numbers or dates
+    end >= start      also >, <= and <, between two columns of numbers, or two of dates
     age >= 18         a column and a number
+    born < 2020-01-01 a column of dates or times and one of them
     net + tax = total a sum or a difference of columns that another one equals
     unique name, day  no two rows have the same values in these columns
 
@@ -14,6 +15,7 @@ note says.
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, time
 from functools import cached_property
 from typing import Any, Literal
 
@@ -28,8 +30,12 @@ from .columns import Column
 Operator = Literal[">=", ">", "=", "unique"]
 PATTERN = re.compile(r"^\s*(?P<left>.+?)\s*(?P<operator>>=|<=|>|<|=)\s*(?P<right>.+?)\s*$")
 SYNTAX = "write e.g. 'end >= start', 'age >= 18', 'net + tax = total' or 'unique name, day'"
-TOLERANCE, PART_ROWS = 1e-6, 2**17
-"""share of a sum by which rounding may change it; rows that are checked at once"""
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?)?|\d\d:\d\d(:\d\d)?")
+"""a date or a time"""
+TOLERANCE: dict[str, float] = {"=": 2e-7, ">=": 1e-12}
+"""share of all terms by which rounding may change their sum: of float32, which tables may have, and of float64"""
+PART_ROWS = 2**17
+"""rows that are checked at once"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Constraint:
             first = torch.full((int(group.max()) + 1,), len(x)).scatter_reduce(0, group, torch.arange(len(x)), "amin")
             return (first[group] == torch.arange(len(x))) | rows.isnan().any(1)
         value = self.value(x)
-        size = x[:, list(self.places)].abs().sum(1) * TOLERANCE
+        size = x[:, list(self.places)].abs().sum(1) * TOLERANCE.get(self.operator, 0)
         ok = {">=": value >= -size, ">": value > 0, "=": value.abs() <= size}[self.operator]
         return ok | value.isnan()
 
@@ -187,6 +193,13 @@ def parse_constraint(text: str, columns: Sequence[Column]) -> Constraint:
     operator, left, right = match["operator"], match["left"], match["right"]
     if operator in ("<=", "<"):
         operator, left, right = operator.replace("<", ">"), right, left
+    if MOMENT.fullmatch(left) or MOMENT.fullmatch(right):
+        is_left = MOMENT.fullmatch(left) is not None
+        place, sign = find(right if is_left else left, names, text), -1 if is_left else 1
+        moment = moment_number(left if is_left else right, columns[place], text)
+        if operator == "=":
+            raise UserError(f"the constraint {text!r} is of no use: {SYNTAX}")
+        return Constraint(text, ">=" if operator == ">=" else ">", (place,), (sign,), -sign * moment)
     terms = [*parse_sum(left, names, text), *((-s, term) for s, term in parse_sum(right, names, text))]
     places = {term: sign for sign, term in terms if isinstance(term, int)}
     number = sum(sign * term for sign, term in terms if isinstance(term, float))
@@ -195,6 +208,7 @@ def parse_constraint(text: str, columns: Sequence[Column]) -> Constraint:
     for i in places:
         if not columns[i].is_number:
             raise UserError(f'the constraint {text!r} compares numbers, and "{columns[i].name}" is {columns[i].kind}')
+    check_kinds(text, places, columns)
     # the last is what is computed: of a sum what stands alone on the right, of an inequality what is larger
     ordered = list(places)
     if operator != "=":
@@ -216,6 +230,33 @@ def parse_sum(text: str, names: dict[str, int], whole: str) -> list[tuple[int, i
             term = find(word, names, whole)
         terms.append((-1 if sign == "-" else 1, term))
     return terms
+
+
+def check_kinds(text: str, places: dict[int, int], columns: Sequence[Column]) -> None:
+    """UserError where dates or times, by their places with signs, are compared with what is none of their kind."""
+    kinds = {columns[i].kind: f'"{columns[i].name}" is {columns[i].kind}' for i in places}
+    if not kinds.keys() & {"date", "datetime", "time"}:
+        return
+    if len(kinds) > 1:
+        raise UserError(f"the constraint {text!r} compares what has different units: {' and '.join(kinds.values())}")
+    if sum(places.values()):
+        what = next(iter(kinds.values()))
+        raise UserError(f"the constraint {text!r}: {what}, so compare it with another one, or with e.g. 2020-01-31")
+
+
+def moment_number(moment: str, column: Column, text: str) -> float:
+    """A date or a time in the unit of a column; UserError where the column has none, or no calendar has it."""
+    fits = {"date": "-" in moment and ":" not in moment, "datetime": "-" in moment, "time": "-" not in moment}
+    if not fits.get(column.kind):
+        raise UserError(f'the constraint {text!r} compares {moment} with "{column.name}", which is {column.kind}')
+    try:
+        if column.kind == "time":
+            clock = time.fromisoformat(moment)
+            return 3600.0 * clock.hour + 60.0 * clock.minute + clock.second
+        seconds = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+    except ValueError as error:
+        raise UserError(f"the constraint {text!r}: {moment} is no date or time ({error})") from None
+    return seconds / 86_400 if column.kind == "date" else seconds
 
 
 def find(word: str, names: dict[str, int], text: str) -> int:

@@ -162,6 +162,10 @@ def value_numbers(column: Column, values: Values) -> np.ndarray:
     if isinstance(uniques, np.ndarray):
         if values.details.get("times") == "date" and column.kind == "datetime":
             return uniques * 86_400.0
+        if values.details.get("times") == "datetime" and column.kind == "date":
+            if (bad := np.flatnonzero(uniques % 86_400)).size:
+                raise BadValueError(int(bad[0]), "has a time of day, and the column has dates")
+            return uniques / 86_400.0
         return uniques.astype(np.float64)
     if column.format:
         numbers = parse_times(uniques, column.kind, column.format)
@@ -278,6 +282,8 @@ def column_texts(column: Column, series: pd.Series) -> pd.Series:
         texts[present] = format_numbers(values.to_numpy(np.float64), NumberFormat.of(column.decimals, column.details))
     elif words := column.details.get("words"):
         texts[present] = [words[column.categories.index(value)] for value in values]
+    elif pd.api.types.is_float_dtype(series.dtype):  # of categories and identifiers of which values are missing
+        texts[present] = [str(int(value)) if value.is_integer() else str(value) for value in values.tolist()]
     else:
         texts[present] = values.astype(str)
     return pd.Series(texts, dtype=object)
@@ -293,7 +299,7 @@ def column_series(column: Column, numbers: np.ndarray | None, n: int, random: np
         return as_series(column, new_identifiers(column, int(present.sum()), random), present)
     if column.kind == "constant":
         present &= bool(column.categories)
-        return as_series(column, [*column.categories] * int(present.sum()), present)
+        return as_series(column, category_objects(column, np.zeros(int(present.sum()), int)), present)
     assert numbers is not None
     if column.is_category:
         codes = np.clip(np.rint(numbers[present]), 0, len(column.categories) - 1).astype(int)
@@ -302,8 +308,17 @@ def column_series(column: Column, numbers: np.ndarray | None, n: int, random: np
             whole[present] = codes
             index = pd.Index(column.categories, dtype=column.details["categorical"])
             return pd.Series(pd.Categorical.from_codes(whole, index, ordered=column.is_ordered))
-        return as_series(column, np.array(column.categories, object)[codes], present)
+        return as_series(column, category_objects(column, codes), present)
     return as_series(column, number_values(column, round_numbers(column, numbers[present])), present)
+
+
+def category_objects(column: Column, codes: np.ndarray) -> Any:
+    """The categories of codes as the source has them: dates, times and Decimals are stored as numbers."""
+    times, categories = column.details.get("times"), np.array([*column.categories, None], object)[:-1]
+    if (times or column.details.get("objects") == "decimal") and len(categories):
+        kind = replace(column, kind=times or "real", decimals=column.details.get("written"))
+        return number_values(kind, categories.astype(np.float64)[codes])
+    return categories[codes]
 
 
 def round_numbers(column: Column, numbers: np.ndarray) -> np.ndarray:
@@ -313,7 +328,8 @@ def round_numbers(column: Column, numbers: np.ndarray) -> np.ndarray:
         return np.rint(numbers / step) * step if step >= 1 else np.round(numbers, 3 if step == 1e-3 else 6)
     if column.is_integral:
         numbers = np.rint(numbers)
-    return numbers if column.decimals is None else np.round(numbers, column.decimals)
+    rounded: np.ndarray = numbers if column.decimals is None else np.round(numbers, column.decimals)
+    return rounded + 0.0  # for -0
 
 
 def number_values(column: Column, numbers: np.ndarray) -> Any:
@@ -331,7 +347,7 @@ def number_values(column: Column, numbers: np.ndarray) -> Any:
     if column.dtype in ("str", "string", "object", "string[pyarrow]", "large_string[pyarrow]") and not objects:
         return format_numbers(numbers, NumberFormat.of(column.decimals, details))
     if objects == "decimal":
-        return [Decimal(f"{x:.{column.decimals or 0}f}") for x in numbers]
+        return [Decimal(repr(x) if column.decimals is None else f"{x:.{column.decimals}f}") for x in numbers.tolist()]
     return [TYPE_NAMES[objects](x) for x in numbers] if objects else numbers
 
 

@@ -195,7 +195,8 @@ def guess_numbers(values: Values, numbers: np.ndarray, decimals: int | None) -> 
     is_unique = n == values.n and n >= MIN_IDENTIFIERS and decimals == 0
     is_counted = is_unique and np.array_equal(numbers, np.arange(n) + numbers[0]) and numbers[0] in (0, 1)
     is_named = bool(IDENTIFIER_NAME.fullmatch(values.name) or CAMEL_NAME.fullmatch(values.name))
-    if is_counted or (is_unique and is_named):
+    has_unit = bool(values.details.get("prefix") or values.details.get("suffix"))
+    if (is_counted or (is_unique and is_named)) and not has_unit:
         return describe_numbers(values, numbers), []
     if decimals == 0 and np.abs(numbers).max() > MAX_WHOLE:
         return describe_numbers(values, numbers), [f"{values.name} has numbers beyond 2^53: taken as an identifier"]

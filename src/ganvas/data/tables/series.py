@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...errors import UserError
-from .kinds import MISSING, NUMBER_MISSING, Values
+from .kinds import MISSING, NARROW, NUMBER_MISSING, Values
 from .texts import count_times, matches
 
 OBJECTS = {
@@ -74,6 +74,8 @@ def encode_series(
         uniques = uniques[~np.isnan(uniques)]
     counts = count_rows(codes, weights, len(uniques))
     hashes, n = hash_values(uniques.astype(np.float64)), len(series) if weights is None else int(weights.sum())
+    if narrow := NARROW.get(str(series.dtype)):  # 0.1 as it is written, not the 0.10000000149 next to it in float32
+        uniques = uniques.astype(narrow).astype(str).astype(np.float64)
     values = Values(name, uniques, counts, n, str(series.dtype), is_file, details | more, has_commas)
     return values, codes, row_hashes(hashes, codes)
 

@@ -34,7 +34,7 @@ class Details(BaseModel):
     thousands: str = ""
     prefix: str = ""
     suffix: str = ""
-    last: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
+    last: Annotated[int, Field(ge=-(2**63), lt=2**64)] = 0
     before: str = ""
     after: str = ""
     width: Digits = 0

@@ -143,8 +143,8 @@ class Table(Dataset):
     def with_columns(self, columns: Sequence[Column], encoding: TableEncoding) -> "Table":
         """The table with the columns and the encoding of a model; UserError where it has others.
 
-        Categories that the model does not know are missing values to it, which a note says.  Of identifiers it wants to
-        know which are missing, whatever these rows have.
+        Categories that the model does not know are missing values to it, and where it knows of none the most frequent
+        value, which notes say.  Of identifiers it wants to know which are missing, whatever these rows have.
         """
         names_of_all = [c.name for c in self.columns]
         own, known = {c.name: c for c in self.learnt_columns}, [c for c in columns if c.is_learnt]
@@ -159,7 +159,12 @@ class Table(Dataset):
                 raise UserError(f'{self.name} has no column "{column.name}" that the model has learnt; it has: {has}')
             mine = own[column.name]
             x = self.x[:, self.learnt_columns.index(mine)]
-            if mine.is_category != column.is_category:
+            is_midnight = bool((x.nan_to_num(0) % 86_400 == 0).all())
+            if (mine.kind, column.kind) == ("date", "datetime"):
+                is_same, x = False, x * 86_400
+            elif (mine.kind, column.kind) == ("datetime", "date") and is_midnight:
+                is_same, x = False, x / 86_400
+            elif mine.is_category != column.is_category or unit_of(mine) != unit_of(column):
                 kinds = f"holds {mine.kind} values, but the model has learnt it as {column.kind}"
                 raise UserError(
                     f'{self.name}: column "{column.name}" {kinds}: say --column {column.name}:{column.kind}'
@@ -174,6 +179,9 @@ class Table(Dataset):
                     notes.append(f"{what}: {', '.join(unknown[:5])}")
                 if not torch.equal(codes, torch.arange(len(names), dtype=torch.float64)):
                     is_same, x = False, torch.where(x.isnan(), x, codes[x.nan_to_num(0).long()])
+            if x.isnan().any() and not encoding.columns[len(parts)].has_missing:
+                is_same, x, note = False, *fill_gaps(x, column)
+                notes.append(note)
             parts.append(x)
         x = self.x if is_same else torch.stack(parts, 1)
         table = replace(self, x=x, columns=tuple(columns), encoding=encoding, has_own_encoding=False)
@@ -197,3 +205,20 @@ class Table(Dataset):
     def content_hash(self) -> str:
         columns = str([(c.name, c.kind, c.dtype, c.categories) for c in self.columns])
         return sha256((columns + super().content_hash).encode()).hexdigest()
+
+
+def unit_of(column: Column) -> str:
+    """The unit of a column's numbers, where it has one of its own: that of dates or of times."""
+    return column.kind if column.kind in ("date", "datetime", "time") else ""
+
+
+def fill_gaps(x: Float64[Tensor, " n"], column: Column) -> tuple[Float64[Tensor, " n"], str]:
+    """A column's numbers with its most frequent category or their median in place of missing ones, and a note."""
+    gone, counts = x.isnan(), column.details.get("counts", ())
+    if column.is_category:
+        place = int(np.argmax(counts)) if len(counts) else 0
+        typical, shown = float(place), f"its most frequent value, {column.categories[place]},"
+    else:
+        typical, shown = float(x[~gone].median()) if not gone.all() else column.low or 0.0, "the median"
+    what = f'the model knows no missing value of the column "{column.name}": it has {shown} in'
+    return torch.where(gone, typical, x), f"{what} {int(gone.sum()):,} of {len(x):,} rows"

@@ -82,15 +82,15 @@ def judge_rows(e: TableEvaluation) -> str:
         parts.append(f"{percent(e.repeated[1])} come more than once, of real rows {percent(e.repeated[0])}")
     if e.detection:
         auc, floor = e.detection.auc, e.detection_floor.auc if e.detection_floor else 0.5
+        beside = f", of real rows {floor:.2f}" if e.detection_floor else ""
         if auc <= floor + ALIKE:
             few = "" if e.detection.rows >= ROWS_TO_TELL else f", though it had only {e.detection.rows} of each"
-            numbers = f"AUC {auc:.2f}, of real rows {floor:.2f}"
-            parts.append(f"A classifier does not tell them from real rows ({numbers}){few}")
+            parts.append(f"A classifier does not tell them from real rows (AUC {auc:.2f}{beside}){few}")
         else:
             word = "plainly" if auc > TOLD_APART else "partly"
             names = telling_columns(e.detection.importance, e.columns)
             by = f", most of all by {' and '.join(names)}" if names else ""
-            parts.append(f"A classifier tells them {word} from real rows (AUC {auc:.2f}, of real rows {floor:.2f}){by}")
+            parts.append(f"A classifier tells them {word} from real rows (AUC {auc:.2f}{beside}){by}")
     return ". ".join(parts) + "." if parts else "There are too few rows to say anything of them."
 
 
