@@ -1,6 +1,7 @@
 """Rows of a table with values that are given, against rejection of what does not have them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,14 @@ import pytest
 import torch
 
 import ganvas
+from ganvas.data import fit_scaling
+from ganvas.data.tables.frame import from_frame
 from ganvas.errors import UserError
+from ganvas.inference import rows
+from ganvas.inference.rows import enforce
 from ganvas.inference.sampling import sample_examples
 from ganvas.inference.trained import Trained
+from ganvas.viz.images import Examples
 
 pytest.importorskip("pyarrow")
 
@@ -126,3 +132,45 @@ def test_files_have_what_a_data_frame_has(run: Trained, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(read(path).astype(frame.dtypes), frame)
     sample_examples(run, 30, seed=3).save(tmp_path / "new.tsv")
     assert (tmp_path / "new.tsv").read_text().splitlines()[0].split("\t") == list(frame.columns)
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"where": {"age": 200}}, 'where age=200: the column "age" has values from .*, whole numbers: give one of these'),
+    ({"where": {"age": 30.5}}, 'where age=30.5: the column "age" has values from .*, whole numbers'),
+    ({"where": {"age": None}}, 'no value of the column "age" is missing'),
+    ({"where": {"income": ">50K"}, "balance": "income"}, "where gives income one value, and balance all of them"),
+    ({"like": pd.DataFrame({"age": [40, 41, 4]})}, 'like, row 3: the column "age" has values from .*: give one of'),
+])  # fmt: skip
+def test_what_would_come_back_as_something_else_is_refused(run: Trained, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        run.sample(**options)
+
+
+def test_rows_are_not_completed_by_what_is_not_learnt() -> None:
+    frame = make_frame(60).assign(customer_id=range(60), source="web")
+    trained = ganvas.train(ganvas.VAE(width=8, latent=2), frame, steps=1, batch_size=20, quiet=True, report="off")
+    with pytest.raises(UserError, match="identifiers and constants are not learnt, .*: leave out customer_id, source"):
+        trained.sample(like=frame[["customer_id", "age", "source"]])
+
+
+def test_many_different_rows_take_no_larger_pool_of_codes(run: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is drawn from a pool as large as it needs alone: one that grows with the rows takes time by their square."""
+    sizes, draw_codes = list[int](), Trained.draw_codes
+    monkeypatch.setattr(Trained, "draw_codes", lambda self, n, *rest: (sizes.append(n), draw_codes(self, n, *rest))[1])
+    monkeypatch.setattr(rows, "POOL_SIZE", 100)
+    run.sample(like=pd.DataFrame({"age": np.arange(30, 50).repeat(2)}))
+    run.sample(60, where={"sex": "Male"})
+    assert sizes == [100, 60 * rows.CODES_PER_ROW]
+
+
+def test_constraints_hold_of_rows_as_they_are_written() -> None:
+    """Times are written in whole minutes: two a few seconds apart are then one."""
+    a = pd.date_range("2024-01-01", periods=60, freq="7min")
+    table = from_frame(pd.DataFrame({"a": a, "b": a + pd.Timedelta("1min")})).with_own_encoding(("b > a",))
+    second = float(table.x[1, 0])
+    close, far = [second, second + 20.0], [second, second + 120.0]
+    (scaling,) = fit_scaling(table, ganvas.VAE())
+    examples = Examples(torch.tensor([close, far], dtype=torch.float64), scaling=scaling)
+    made = enforce(examples, lambda index, seed: torch.tensor([far], dtype=torch.float64).expand(len(index), -1), 0)
+    assert made.notes == ("1 rows that broke a constraint were drawn anew",)
+    assert made.x.tolist() == [far, far]

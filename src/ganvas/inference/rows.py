@@ -165,9 +165,9 @@ def draw_codes_given(
     """A code for each row, drawn given its values, and the effective sample size of the weights that it is drawn by."""
     n = len(given.x)
     random = make_generator(CPU, seed, "given")
-    pool = trained.draw_codes(max(POOL_SIZE, CODES_PER_ROW * n), random, fitted_prior)
     keyed = torch.cat([given.x.nan_to_num(torch.inf), given.is_given.double()], 1)
-    different, row_of = keyed.unique(dim=0, return_inverse=True)
+    different, row_of, counts = keyed.unique(dim=0, return_inverse=True, return_counts=True)
+    pool = trained.draw_codes(max(POOL_SIZE, CODES_PER_ROW * int(counts.max())), random, fitted_prior)
     z, sizes = pool.new_empty(n, pool.shape[1]), pool.new_empty(n)
     known = dict[int | None, tuple[Tensor, Tensor]]()
     for i in range(len(different)):
