@@ -306,3 +306,14 @@ def test_what_the_model_has_not_seen_is_no_other_value_unsaid() -> None:
         'the model knows no missing value of the column "c": it has its most frequent value, mid, in 2 of 3 rows',
         'the model knows no missing value of the column "y": it has the median in 1 of 3 rows',
     ]
+
+
+@pytest.mark.parametrize("hours", [[2], [2, 5]], ids=str)
+def test_times_of_python_keep_their_offset(hours: list[int]) -> None:
+    zones = [dt.timezone(dt.timedelta(hours=hours[i % len(hours)])) for i in range(60)]
+    times = [dt.datetime(2020, 5, 1, 0, i, tzinfo=zone) for i, zone in enumerate(zones)]
+    frame = pd.DataFrame({"t": np.array(times, object), "x": np.arange(60.0) / 7})
+    table = load(frame, DataOptions(holdout=0))
+    made = to_frame(tuple(column_from_json(column.as_json()) for column in table.columns), table.x).t.tolist()
+    assert made == times
+    assert {time.utcoffset() for time in made} == {dt.timedelta(hours=2) if len(hours) == 1 else dt.timedelta(0)}

@@ -215,3 +215,37 @@ def test_texts_are_written_as_the_source_has_them(tmp_path: Path) -> None:
     table = read(tmp_path / "t.csv", text)
     written = as_written(table.columns, frame_of(table))
     assert written.to_csv(index=False, sep=";") == text
+
+
+def column_texts_of(path: Path) -> tuple[Table, list[str]]:
+    table = load(path, DataOptions(holdout=0))
+    assert isinstance(table, Table)
+    return table, as_written(table.columns, to_frame(table.columns, table.x)).iloc[:, 0].tolist()
+
+
+def test_times_keep_the_offset_that_all_of_them_have(tmp_path: Path) -> None:
+    texts = [f"2020-01-{1 + i % 28:02d}T23:{i % 60:02d}:00.{'0' if i < 250 else '125'}+02:00" for i in range(300)]
+    texts = [text.replace(".0+", ".000+") for text in texts]
+    (tmp_path / "t.csv").write_text("t,x\n" + "\n".join(f"{text},{i * i % 7}" for i, text in enumerate(texts)))
+    table, written = column_texts_of(tmp_path / "t.csv")
+    assert table.columns[0].kind == "datetime"
+    assert written == texts
+    mixed = "\n".join(f"{text.replace('+02', '+01') if i % 2 else text},{i}" for i, text in enumerate(texts))
+    (tmp_path / "m.csv").write_text("t,x\n" + mixed)
+    assert "t has times of several offsets: samples have UTC's" in load(tmp_path / "m.csv").notes
+
+
+def test_a_fraction_that_could_be_a_thousand_is_said(tmp_path: Path) -> None:
+    for name, texts in (("t.tsv", ["950", "1,234", "12,500"] * 20), ("s.csv", ["950", "1.234", "12.500"] * 20)):
+        separator = "\t" if name == "t.tsv" else ";"
+        lines = [f"{text}{separator}{i * i % 7}" for i, text in enumerate(texts)]
+        (tmp_path / name).write_text(f"n{separator}x\n" + "\n".join(lines))
+        notes = load(tmp_path / name).notes
+        assert any(note.startswith(f"n has {texts[1]!r}: taken as a fraction; if it is a thousand") for note in notes)
+
+
+def test_empty_lines_of_a_single_column_are_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("n\n" + "".join("\n" if i % 4 == 0 else f"{i * i % 17}\n" for i in range(60)))
+    for stream in ("never", "always"):
+        notes = load(tmp_path / "t.csv", DataOptions(stream=stream)).notes  # type: ignore[arg-type]
+        assert '15 empty lines of t.csv left out: write a missing value of one column as ""' in notes

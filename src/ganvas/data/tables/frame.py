@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -343,6 +343,8 @@ def number_values(column: Column, numbers: np.ndarray) -> Any:
         if objects == "date":
             return [date(1970, 1, 1) + timedelta(days=int(d)) for d in numbers]
         times = as_times(numbers, column.kind)
+        if "offset" in details:
+            return times.tz_localize(UTC).tz_convert(timezone(timedelta(seconds=details["offset"]))).to_pydatetime()
         return times.to_pydatetime() if objects == "datetime" else times
     if column.dtype in ("str", "string", "object", "string[pyarrow]", "large_string[pyarrow]") and not objects:
         return format_numbers(numbers, NumberFormat.of(column.decimals, details))

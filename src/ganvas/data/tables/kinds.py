@@ -20,6 +20,7 @@ from .texts import (
     NumberFormat,
     TimeFormat,
     TimeKind,
+    all_match,
     describe_times,
     exact_decimals,
     find_doubt,
@@ -46,6 +47,8 @@ MIN_IDENTIFIERS, IDENTIFIER_SHARE, MIN_NAMES = 20, 0.5, 50
 IDENTIFIER_NAME = re.compile(r"(^|.*[ _.-])(id|key|index|uuid|guid|nr|no|number|row|rownum)$|^Unnamed: 0$", re.I)
 CAMEL_NAME = re.compile(r".*[a-z](Id|ID|Key|Nr|No|Number)$")
 MAX_WHOLE = 2.0**53
+MAYBE_THOUSANDS = r"^[+-]?\d{1,3}([.,]\d{3})?$"
+"""numbers that could have a separator of thousands in place of decimals"""
 NARROW = {"float[pyarrow]": "float32", "Float32": "float32", "halffloat[pyarrow]": "float16"} | {
     name: name for name in ("float16", "float32")
 }
@@ -141,6 +144,10 @@ def guess(values: Values) -> tuple[Column, list[str]]:
         if not has_unit:
             plain = replace(plain, dtype=number_dtype(texts, numbers, form.decimals, values.missing))
         notes = [f"{values.name} has numbers with a unit, {texts[0].as_py()!r}: learnt as numbers"] if has_unit else []
+        if values.has_commas and form.decimals == 3 and all_match(texts, MAYBE_THOUSANDS):
+            text = next(text for text in texts.to_pylist() if form.decimal in text)
+            what = f"{text!r}: taken as a fraction; if it is a thousand, leave out {form.decimal!r}"
+            notes.append(f"{values.name} has {what}")
         is_whole = form.decimals is not None and np.array_equal(numbers, np.rint(numbers))  # as 41.0 is
         column, more = guess_numbers(plain, numbers, 0 if is_whole else exact_decimals(numbers, form.decimals))
         return column, notes + more
@@ -148,7 +155,9 @@ def guess(values: Values) -> tuple[Column, list[str]]:
     if times is not None:
         ambiguous = f"{values.name} could have the day or the month first: taken as {times.format}"
         how = f"--column '{values.name}:{times.kind}=FORMAT' says it otherwise"
-        return as_times(values, times), [f"{ambiguous}; {how}"] if times.is_ambiguous else []
+        notes = [f"{ambiguous}; {how}"] if times.is_ambiguous else []
+        notes += [f"{values.name} has times of several offsets: samples have UTC's"] if "%z" in times.format else []
+        return as_times(values, times), notes
     return guess_names(values, texts, form is not None)
 
 

@@ -34,7 +34,7 @@ from .kinds import BadValueError, Choice, choose
 from .series import HASH_FACTOR, encode_series, hash_looks, hash_values, row_hashes
 from .survey import ColumnReading, Parts, survey_columns
 from .table import Table
-from .text_files import BLOCK_BYTES, TEXT_SUFFIXES, examine, name_columns, text_parts
+from .text_files import BLOCK_BYTES, TEXT_SUFFIXES, empty_line_notes, examine, name_columns, text_parts
 from .texts import DAY
 
 FORMAT, PART_ROWS, MEMORY_COPIES = 2, 2**17, 3
@@ -296,4 +296,5 @@ def open_texts(path: Path) -> Parts:
 
     empty = first.slice(0, 0).rename_columns(names)
     commas = file.delimiter != ","
-    return Parts(str(path), empty, read, to_frame, describe_row, True, commas, (*notes, *more), file.format)
+    notes += [*more, *empty_line_notes(file, len(names))]
+    return Parts(str(path), empty, read, to_frame, describe_row, True, commas, tuple(notes), file.format)

@@ -121,12 +121,17 @@ def object_numbers(series: pd.Series, kind: str) -> tuple[np.ndarray, dict[str, 
         numbers[present] = [v.toordinal() for v in values]
         numbers -= 719_163  # of 1970-01-01
     elif kind == "datetime":
-        numbers[present] = count_times(pd.Series(pd.to_datetime(values)), "datetime")
+        offsets = {value.utcoffset() for value in values}
+        is_aware = None not in offsets
+        numbers[present] = count_times(pd.Series(pd.to_datetime(values, utc=is_aware)), "datetime")
     else:
         numbers[present] = [float(v) for v in values]
     is_time = kind in ("date", "datetime", "time")
     digits = max((max(0, -v.as_tuple().exponent) for v in values), default=0) if kind == "decimal" else 0
-    return numbers, {"times": kind} if is_time else {"written": digits} if digits else {}
+    details: dict[str, Any] = {"times": kind} if is_time else {"written": digits} if digits else {}
+    if kind == "datetime" and is_aware:  # in UTC where they have several
+        details["offset"] = offsets.pop().total_seconds() if len(offsets) == 1 else 0.0
+    return numbers, details
 
 
 def describe_objects(series: pd.Series) -> str:

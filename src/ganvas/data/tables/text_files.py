@@ -92,7 +92,7 @@ def read_texts(path: Path) -> "pd.DataFrame":
             raise UserError(f"{path} has {len(head_row):,} columns, and tables have {MAX_COLUMNS:,} at most: {how}")
     file, table, notes = parse_file(file)
     names, has_names, more = name_columns([column[0].as_py() for column in table.columns])
-    table, notes = table.slice(int(has_names)), notes + more
+    table, notes = table.slice(int(has_names)), [*notes, *more, *empty_line_notes(file, len(names))]
     if not table.num_rows:
         raise UserError(f"{path} has names of columns, but no rows: give one or more")
     check_quotes(file, table)
@@ -102,6 +102,16 @@ def read_texts(path: Path) -> "pd.DataFrame":
         "first_row": int(has_names),
     }  # fmt: skip
     return frame
+
+
+def empty_line_notes(file: TextFile, n_columns: int) -> list[str]:
+    """What to say of a file of one column with empty lines, which could be missing values."""
+    if n_columns > 1:
+        return []
+    with file.open() as lines:
+        n = sum(not line.strip("\r\n") for line in lines)
+    what = f'{pluralize(n, "empty line")} of {file.path.name} left out: write a missing value of one column as ""'
+    return [what] if n else []
 
 
 def damage_error(path: Path, error: Exception) -> UserError:

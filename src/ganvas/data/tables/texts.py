@@ -231,15 +231,29 @@ def find_time_format(texts: "pa.Array") -> TimeFormat | None:
 
 def describe_times(texts: "pa.Array", kind: TimeKind, form: str, more: bool = False) -> TimeFormat:
     """A format with what `strftime` leaves open: the decimals of seconds, and zeros before days and months."""
+    form = form.replace("%z", common_offset(texts)) if "%z" in form else form
     exact = TimeFormat(kind, form, more)
     if "%f" in form:
-        digits = [len(re.findall(r"\.(\d+)", text)[0]) for text in texts[:SAMPLE].to_pylist()]
-        exact = TimeFormat(kind, form, more, max(digits))
+        exact = TimeFormat(kind, form, more, max(map(len, parts_of(texts, r"\.(?P<part>\d+)"))))
     some = texts[:: max(1, len(texts) // MANY)]
     numbers, wanted = parse_times(some, kind, form), some.to_pylist()
     loose = TimeFormat(kind, form, more, exact.decimals, is_padded=False)
     is_loose = format_times(numbers, exact) != wanted == format_times(numbers, loose)
     return loose if is_loose else exact
+
+
+def common_offset(texts: "pa.Array") -> str:
+    """The offset from UTC that all of these times have, such as +02:00, which stay in it; else %z, and UTC."""
+    offsets = parts_of(texts, r"(?P<part>[+-]\d\d:?\d\d)$")
+    return offsets[0] if len(offsets) == 1 else "%z"
+
+
+def parts_of(texts: "pa.Array", pattern: str) -> list[str]:
+    """The different texts of the group `part` of a pattern, "" where it does not match."""
+    import pyarrow.compute as pc
+
+    parts = pc.struct_field(pc.extract_regex(texts, pattern), "part")
+    return [part or "" for part in pc.unique(parts).to_pylist()]
 
 
 def fits(text: str, form: str) -> bool:
