@@ -69,8 +69,9 @@ def test_the_time_of_a_line_includes_what_its_samples_took(monkeypatch: pytest.M
     ganvas.train(TINY, images, steps=2, folder="run", **OPTIONS)
     lines = read_log("run")
     assert lines[-1]["seconds"] >= lines[-1]["samples"]["seconds"] >= 1.2
-    (note,) = validation.time_share_notes(lines)
-    assert int(note.removeprefix("measuring samples took ").partition("%")[0]) <= 100
+    assert not validation.time_share_notes(lines)  # of the end alone, where a larger interval would not help
+    (note,) = validation.time_share_notes(lines[-1:] * 2)
+    assert int(note.removeprefix("measuring samples took ").partition("%")[0]) <= 200
 
 
 def test_a_run_keeps_the_weights_of_the_lowest_distance_and_the_last(far: Callable[..., None], images: Dataset) -> None:

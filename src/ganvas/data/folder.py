@@ -129,7 +129,7 @@ def image_notes(images: ImageBuffer, options: DataOptions, channels: int) -> Ite
         yield f"{counts}, and the first of {each} was read: --pages all makes every page an example"
     yield from images.decoder_notes
     n_opaque = sum(info.has_opaque_alpha for info in infos)
-    if n_opaque and options.background is None:  # which leaves no alpha in any case
+    if n_opaque and options.background is None and channels < 4:  # a background leaves no alpha in any case
         yield f"alpha that is opaque everywhere was dropped, of {pluralize(n_opaque, 'image')}: --channels 4 keeps it"
     if len(images.channel_counts) > 1:
         mixed = ", ".join(f"{n} {CHANNELS[c]}" for c, n in images.channel_counts.most_common())
@@ -187,7 +187,9 @@ class MixedSizesError(UserError):
         common = ", ".join(f"{n} of {size}" for size, n in list(self.sizes.items())[:3])
         pages = (page for page, info in images.infos.items() if info.shape[:0:-1] == rarest)
         example = str(next(pages)).rpartition("/")[2]
-        how = f"ask for one size, for example size=64 or, the most common, size={self.size} (height x width)"
+        most = f"the most common, size={self.size} (height x width)"
+        is_typical = 2 * sizes[0][1] > images.sizes.total()
+        how = f"ask for one size, such as {most}" if is_typical else f"ask for one size, for example size=64 or, {most}"
         if len({round(w / h, 2) for w, h in images.sizes}) > 1:
             how += ", with crop=pad to cut nothing off"
         super().__init__(f"{folder} holds images of {len(sizes)} sizes ({common}; {example} differs from most): {how}")
