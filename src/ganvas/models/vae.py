@@ -34,11 +34,11 @@ from ._defaults import FEW_EXAMPLES, fit_schedule
 from ._variational import Variational, max_prior_dimensions
 
 IMAGE_DEFAULTS: dict[str, Any] = {
-    "sigma": "optimal", "latent": 64, "augment": ("shift",), "batch_size": 32, "steps": 10000, "ema_decay": 0.998,
-    "lr_decay": 0.5,
+    "net": "resize", "sigma": "optimal", "latent": 64, "augment": ("shift",), "batch_size": 32, "steps": 10000,
+    "ema_decay": 0.998, "lr_decay": 0.5,
 }  # fmt: skip
-"""for images: the variance that the errors have (arXiv:2006.13202), so that the KL counts little and samples are sharp,
-which they are with the prior that a run then fits to its codes"""
+"""for images: a decoder that draws no checkerboard, and the variance that the errors have (arXiv:2006.13202), so that
+the KL counts little and samples are sharp, which they are with the prior that a run then fits to its codes"""
 TABLE_DEFAULTS: dict[str, Any] = {
     "beta": 0.3, "lr": 2e-3, "batch_size": 500, "steps": 3000, "lr_decay": 0.5,
 }  # fmt: skip
@@ -86,7 +86,9 @@ class VAE(Variational):
         if not data.has_images or is_other or not 2 <= latent <= most:  # a run fits no prior to longer codes
             return {}
         values = IMAGE_DEFAULTS | {"latent": latent}
-        return fit_schedule({k: v for k, v in values.items() if k != "augment" or len(data) < FEW_EXAMPLES}, given)
+        unused = set[str]() if len(data) < FEW_EXAMPLES else {"augment"}
+        unused |= {"net"} if given & {"encoder", "decoder"} else set()
+        return fit_schedule({name: value for name, value in values.items() if name not in unused}, given)
 
     def table_defaults(self, data: Table, given: Set[str]) -> dict[str, Any]:
         """Values for a table, for options that are not given.
