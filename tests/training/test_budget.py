@@ -16,6 +16,7 @@ from ganvas.data.shard_stream import ShardStream
 from ganvas.errors import DivergenceError
 from ganvas.inference.trained import Trained
 from ganvas.training.budget import Costs
+from ganvas.training.commands import train_command
 from ganvas.training.fit import Run
 from ganvas.training.loop import StepPlayer
 from ganvas.training.validation import SampleEvaluator
@@ -114,6 +115,10 @@ def test_a_run_is_that_of_its_steps(data: str, clock: Clock) -> None:
     assert steps > 50
     assert main([*options, "--steps", str(steps), "--checkpoint-every", str(every), "--folder", "counted"]) == 0
     assert files("timed") == files("counted")
+    command = train_command(Path("timed"), json.loads(Path("timed/config.json").read_text()))
+    assert command is not None
+    assert command.endswith(f" --steps {steps} --checkpoint-every {every}")
+    assert "--budget" not in command  # which would be another number of steps on another day
     timed, counted = (Path(run, "log.jsonl").read_text().splitlines() for run in ("timed", "counted"))
     assert [json.loads(line)["step"] for line in timed] == [json.loads(line)["step"] for line in counted]
 

@@ -40,8 +40,13 @@ def diagnose(
 
 
 def train_command(folder: Path, config: dict[str, Any]) -> str | None:
-    """The command that trains as the run in a folder was trained; None as `first_command` has it."""
-    return remedy_command(folder, config, Remedy("the same again"))
+    """The command that trains as the run in a folder was trained; None as `first_command` has it.
+
+    Of a run with a budget it has the steps, of which there would be others on another day.
+    """
+    values = config["train_config"]
+    lengths = {name: values[name] for name in ("steps", "checkpoint_every")} if values.get("budget") else {}
+    return remedy_command(folder, config, Remedy("the same again", lengths))
 
 
 def first_command(folder: Path, config: dict[str, Any], remedies: Remedies) -> str | None:
