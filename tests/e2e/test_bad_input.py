@@ -53,7 +53,7 @@ SOURCES: list[tuple[str, Callable[[Path], str], str]] = [
     ("missing folder", lambda p: str(p / "nowhere"), "no data .*nowhere': neither a path nor one of emoji"),
     ("empty folder", empty, "holds no images"),
     ("only corrupt images", corrupt, "none of its 1 images can be read.*x.png"),
-    ("mixed sizes", mixed, r"images of 2 sizes .*odd.png differs from most.* --size 64"),
+    ("mixed sizes", mixed, r"images of 2 sizes .*odd.png differs from most.* such as the most common, --size 8x9"),
     ("wrong dtype", array("a.npz", x=np.array([["a"]])), "holds <U1 values: give bytes"),
     ("Python objects", array("a.npz", x=np.array([{}], object)), "Python objects, which Ganvas never unpickles"),
     ("NaN", array("a.npz", x=np.array([[1.0, np.nan]])), r"holds nan .* at index \[0, 1\]: remove, replace"),

@@ -194,7 +194,7 @@ def test_weights_that_do_not_fit_are_told_by_their_shapes(images: Dataset, vecto
     for model, data, message in (
         (MODELS["vae"](width=8, latent=3), images, r"do not fit: .* is .* there, and .* here; it has width=4"),  # type: ignore[call-arg]
         (MODELS["gan"](width=4), images, r"has the networks decoder, encoder, but a gan has G, D"),  # type: ignore[call-arg]
-        (MODELS["vae"](width=4, latent=3, augment=()), vectors, r"do not fit"),  # type: ignore[call-arg]
+        (MODELS["vae"](width=4, latent=3, augment=()), vectors, r"net=resize needs images, but the data are vectors"),  # type: ignore[call-arg]
     ):
         with pytest.raises(UserError, match=message):
             ganvas.train(model, data, steps=1, batch_size=4, quiet=True, folder="new", init_from="old")
