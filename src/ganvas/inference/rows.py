@@ -292,9 +292,12 @@ def enforce(examples: Examples, draw: Callable[[Tensor, int], Tensor], seed: int
     scaling = examples.scaling
     if not isinstance(scaling, TableScaling) or not (checked := scaling.encoding.constraints.checked):
         return examples
+    from ..data.tables.frame import round_rows  # needs pandas
+
     x, n_drawn = examples.x.clone(), 0
     for i in range(MAX_ROUNDS + 1):
-        rows = as_written(x, scaling.learnt_columns)
+        # as they are written: two times can be one in whole minutes
+        rows = torch.from_numpy(round_rows(scaling.learnt_columns, x.cpu().numpy()))
         broken = (~torch.stack([constraint.holds(rows) for constraint in checked]).all(0)).nonzero()[:, 0]
         if not len(broken):
             break
@@ -306,17 +309,6 @@ def enforce(examples: Examples, draw: Callable[[Tensor, int], Tensor], seed: int
         n_drawn += len(broken)
     notes = (f"{n_drawn:,} rows that broke a constraint were drawn anew",) if n_drawn else ()
     return replace(examples, x=x, notes=(*examples.notes, *notes))
-
-
-def as_written(x: Float64[Tensor, "n c"], columns: Sequence[Column]) -> Float64[Tensor, "n c"]:
-    """Rows with the decimals, the steps and the ranges of these columns: two times can be one in whole minutes."""
-    from ..data.tables.frame import round_numbers  # needs pandas
-
-    parts = [
-        torch.from_numpy(round_numbers(column, part.numpy())) if column.is_number else part
-        for column, part in zip(columns, x.cpu().unbind(1), strict=True)
-    ]
-    return torch.stack(parts, 1)
 
 
 def merge(a: Given, b: Given) -> Given:

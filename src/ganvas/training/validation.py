@@ -115,8 +115,8 @@ def colour_feature_notes(shape: Shape, space: FeatureSpace) -> list[str]:
         return []
     is_available, remedy = find_weights(LITE0_32.name)
     is_worse = space.name == RANDOM and not is_available
-    advice = f", which see less than EfficientNet does: {remedy}" if is_worse else ""
-    return [f"samples are measured on {space.name}{advice}, so kid is not that of `ganvas evaluate`"]
+    more = f"which see less than EfficientNet does: {remedy}" if is_worse else "so kid is not that of `ganvas evaluate`"
+    return [f"samples are measured on {space.name}, {more}"]
 
 
 def restore_feature_space(metric: str, shape: Shape, device: torch.device) -> FeatureSpace | None:

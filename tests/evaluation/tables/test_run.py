@@ -8,9 +8,10 @@ import pytest
 import ganvas
 from ganvas.cli.app import main
 from ganvas.data.tables.columns import Column
+from ganvas.data.tables.frame import round_rows
 from ganvas.errors import UserError
 from ganvas.evaluation import evaluate
-from ganvas.evaluation.tables.run import as_written, evaluate_run, real_rows
+from ganvas.evaluation.tables.run import evaluate_run, real_rows
 from ganvas.inference.trained import Trained
 from tests.support.cli import told
 
@@ -86,5 +87,7 @@ def test_a_target_that_is_not_there_and_one_without_a_table(run: Trained) -> Non
 
 def test_rows_are_measured_as_they_are_written() -> None:
     x = np.array([1.26, -3.0, np.nan])
-    assert as_written(x, Column("a", "real", decimals=1, low=0.0, high=9.0)).tolist()[:2] == [1.3, 0.0]
-    assert as_written(x, Column("a", "category", categories=("p", "q"))).tolist()[:2] == [1.0, 0.0]
+    columns = [Column("a", "real", decimals=1, low=0.0, high=9.0), Column("b", "category", categories=("p", "q"))]
+    rounded = round_rows(columns, np.stack([x, x], 1))
+    assert rounded[:, 0].tolist()[:2] == [1.3, 0.0]
+    assert rounded[:, 1].tolist()[:2] == [1.0, 0.0]

@@ -332,6 +332,16 @@ def round_numbers(column: Column, numbers: np.ndarray) -> np.ndarray:
     return rounded + 0.0  # for -0
 
 
+def round_rows(columns: Sequence[Column], x: np.ndarray) -> np.ndarray:
+    """Rows x, n x c numbers of learnt columns, as the source has them: rounded, and in the ranges of their columns."""
+    parts = [
+        np.clip(np.rint(part), 0, max(len(column.categories) - 1, 0)) if column.is_category
+        else round_numbers(column, part)
+        for column, part in zip(columns, x.T, strict=True)
+    ]  # fmt: skip
+    return np.stack(parts, 1)
+
+
 def number_values(column: Column, numbers: np.ndarray) -> Any:
     """Numbers as the source has them: numbers, texts, times, or Python's objects."""
     details, objects = column.details, column.details.get("objects")

@@ -159,10 +159,10 @@ class Table(Dataset):
                 raise UserError(f'{self.name} has no column "{column.name}" that the model has learnt; it has: {has}')
             mine = own[column.name]
             x = self.x[:, self.learnt_columns.index(mine)]
-            is_midnight = bool((x.nan_to_num(0) % 86_400 == 0).all())
-            if (mine.kind, column.kind) == ("date", "datetime"):
+            kinds_of_both = mine.kind, column.kind
+            if kinds_of_both == ("date", "datetime"):
                 is_same, x = False, x * 86_400
-            elif (mine.kind, column.kind) == ("datetime", "date") and is_midnight:
+            elif kinds_of_both == ("datetime", "date") and bool((x.nan_to_num(0) % 86_400 == 0).all()):
                 is_same, x = False, x / 86_400
             elif mine.is_category != column.is_category or unit_of(mine) != unit_of(column):
                 kinds = f"holds {mine.kind} values, but the model has learnt it as {column.kind}"
@@ -179,7 +179,7 @@ class Table(Dataset):
                     notes.append(f"{what}: {', '.join(unknown[:5])}")
                 if not torch.equal(codes, torch.arange(len(names), dtype=torch.float64)):
                     is_same, x = False, torch.where(x.isnan(), x, codes[x.nan_to_num(0).long()])
-            if x.isnan().any() and not encoding.columns[len(parts)].has_missing:
+            if not encoding.columns[len(parts)].has_missing and x.isnan().any():
                 is_same, x, note = False, *fill_gaps(x, column)
                 notes.append(note)
             parts.append(x)

@@ -2,12 +2,10 @@
 
 from functools import partial
 
-import numpy as np
 import torch
 
 from ...data import DataOptions, Dataset, Source
 from ...data.tables.association import Rows
-from ...data.tables.columns import Column
 from ...data.tables.scaling import TableScaling
 from ...errors import UserError
 from ...inference.loading import load_matching
@@ -46,7 +44,9 @@ def evaluate_run(
     n = n or min(len(real), MAX_SYNTHETIC)
     progress(f"{n:,} rows of the model")
     x = sample_examples(trained, n, seed, fitted_prior).x.numpy()
-    synthetic = np.stack([as_written(x[:, j], column) for j, column in enumerate(scaling.learnt_columns)], 1)
+    from ...data.tables.frame import round_rows  # needs pandas
+
+    synthetic = round_rows(scaling.learnt_columns, x)
     return evaluate_table(real, held_out, synthetic, scaling.columns, target=target, seed=seed, progress=progress)
 
 
@@ -62,12 +62,3 @@ def real_rows(trained: Trained, on: EvaluationData) -> tuple[Rows, Rows]:
     if train is None or torch.equal(train.in_memory.x.nan_to_num(), on.held_out.in_memory.x.nan_to_num()):
         return x, x[:0]
     return train.in_memory.x.numpy(), x
-
-
-def as_written(x: np.ndarray, column: Column) -> np.ndarray:
-    """Numbers of a column as its file has them: rounded, and in its range."""
-    if column.is_category:
-        return np.asarray(np.clip(np.rint(x), 0, max(len(column.categories) - 1, 0)))
-    from ...data.tables.frame import round_numbers  # needs pandas
-
-    return round_numbers(column, x)
