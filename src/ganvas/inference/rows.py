@@ -294,10 +294,12 @@ def enforce(examples: Examples, draw: Callable[[Tensor, int], Tensor], seed: int
         return examples
     from ..data.tables.frame import round_rows  # needs pandas
 
+    def as_source(x: Tensor) -> Tensor:  # in whole minutes two times can be one
+        return torch.from_numpy(round_rows(scaling.learnt_columns, x.cpu().numpy()))
+
     x, n_drawn = examples.x.clone(), 0
+    rows = as_source(x)
     for i in range(MAX_ROUNDS + 1):
-        # as they are written: two times can be one in whole minutes
-        rows = torch.from_numpy(round_rows(scaling.learnt_columns, x.cpu().numpy()))
         broken = (~torch.stack([constraint.holds(rows) for constraint in checked]).all(0)).nonzero()[:, 0]
         if not len(broken):
             break
@@ -306,6 +308,7 @@ def enforce(examples: Examples, draw: Callable[[Tensor, int], Tensor], seed: int
             what = f"{len(broken):,} of {len(x):,} rows still break a constraint after {MAX_ROUNDS} rounds ({texts})"
             raise UserError(f"{what}: ask for fewer rows, or train for longer")
         x[broken] = draw(broken, seed + 7919 * (i + 1))
+        rows[broken] = as_source(x[broken])
         n_drawn += len(broken)
     notes = (f"{n_drawn:,} rows that broke a constraint were drawn anew",) if n_drawn else ()
     return replace(examples, x=x, notes=(*examples.notes, *notes))

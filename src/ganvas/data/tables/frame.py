@@ -302,7 +302,7 @@ def column_series(column: Column, numbers: np.ndarray | None, n: int, random: np
         return as_series(column, category_objects(column, np.zeros(int(present.sum()), int)), present)
     assert numbers is not None
     if column.is_category:
-        codes = np.clip(np.rint(numbers[present]), 0, len(column.categories) - 1).astype(int)
+        codes = round_numbers(column, numbers[present]).astype(int)
         if column.details.get("categorical"):
             whole = np.full(n, -1)
             whole[present] = codes
@@ -322,7 +322,9 @@ def category_objects(column: Column, codes: np.ndarray) -> Any:
 
 
 def round_numbers(column: Column, numbers: np.ndarray) -> np.ndarray:
-    """Numbers within the column's range, with its decimals, or multiples of its step."""
+    """Numbers within the column's range, with its decimals, or multiples of its step; of categories their codes."""
+    if column.is_category:
+        return np.asarray(np.clip(np.rint(numbers), 0, max(len(column.categories) - 1, 0)))
     numbers = np.asarray(np.clip(numbers, column.low, column.high))
     if step := column.details.get("step"):
         return np.rint(numbers / step) * step if step >= 1 else np.round(numbers, 3 if step == 1e-3 else 6)
@@ -334,11 +336,7 @@ def round_numbers(column: Column, numbers: np.ndarray) -> np.ndarray:
 
 def round_rows(columns: Sequence[Column], x: np.ndarray) -> np.ndarray:
     """Rows x, n x c numbers of learnt columns, as the source has them: rounded, and in the ranges of their columns."""
-    parts = [
-        np.clip(np.rint(part), 0, max(len(column.categories) - 1, 0)) if column.is_category
-        else round_numbers(column, part)
-        for column, part in zip(columns, x.T, strict=True)
-    ]  # fmt: skip
+    parts = [round_numbers(column, part) for column, part in zip(columns, x.T, strict=True)]
     return np.stack(parts, 1)
 
 
